@@ -1,0 +1,127 @@
+"""What can go wrong, as kinds with fields. The library raises; only `cli` prints and exits.
+
+GgufBenchError                  one line: what was found, what was wanted, where; `hint` is the way out
+├── CatalogError                models.yaml: file, line, model, key
+├── DatasetError                a dataset file: file, line
+├── HubError                    the Hub said no, or could not be asked
+│   ├── TokenMissing            the repo needs a token and none was found
+│   ├── LicenceNotAccepted      the token is fine, the licence page is not signed
+│   └── RepoNotFound            no such repo, revision or file
+├── DiskSpaceError              seen before the work begins
+├── CheckpointError             a folder that cannot be converted
+├── QuantizeError               llama.cpp refused to quantize
+├── ModelError                  a model that cannot be run: load failed, no chat template, ...
+│   └── ChildDied               the process died by a signal, or without saying why
+└── StoreError                  the results file: newer than us, locked, read-only, not SQLite
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+
+class GgufBenchError(Exception):
+    """A known failure. `str()` is one line; `hint`, where there is one, says what to do about it."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class CatalogError(GgufBenchError):
+    """A mistake in models.yaml, or a MODEL argument that names nothing."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: Path | None = None,
+        line: int | None = None,
+        model: str | None = None,
+        key: str | None = None,
+        hint: str = "",
+    ) -> None:
+        place = ":".join(str(part) for part in (file, line) if part is not None)
+        where = ", ".join(f"{word} {name!r}" for word, name in (("model", model), ("key", key)) if name is not None)
+        super().__init__(": ".join(part for part in (place, where, message) if part), hint=hint)
+        self.file, self.line, self.model, self.key = file, line, model, key
+
+
+class DatasetError(GgufBenchError):
+    """A dataset that cannot be read: `file`, and `line` (1-based) where one line is at fault."""
+
+    def __init__(self, message: str, *, file: Path | None = None, line: int | None = None, hint: str = "") -> None:
+        place = ":".join(str(part) for part in (file, line) if part is not None)
+        super().__init__(f"{place}: {message}" if place else message, hint=hint)
+        self.file, self.line = file, line
+
+
+class HubError(GgufBenchError):
+    """The Hugging Face Hub refused, failed, or could not be reached."""
+
+
+class TokenMissing(HubError):
+    """The repo is private or gated and no token was found."""
+
+
+class LicenceNotAccepted(HubError):
+    """A token was sent, but its owner has not accepted the repo's licence."""
+
+
+class RepoNotFound(HubError):
+    """No such repo, revision or file."""
+
+
+class DiskSpaceError(GgufBenchError):
+    """`needed_bytes` do not fit in the `free_bytes` of the disk that holds `folder`."""
+
+    def __init__(self, what: str, folder: Path, needed_bytes: int, free_bytes: int) -> None:
+        super().__init__(
+            f"{what} needs {needed_bytes / 1e9:.2f} GB, but only {free_bytes / 1e9:.2f} GB are free in {folder}",
+            hint="free some space, or point HF_HOME or XDG_CACHE_HOME to a larger disk",
+        )
+        self.folder, self.needed_bytes, self.free_bytes = folder, needed_bytes, free_bytes
+
+
+class CheckpointError(GgufBenchError):
+    """A folder or repo that is no checkpoint the converters take."""
+
+
+class QuantizeError(GgufBenchError):
+    """llama.cpp could not quantize the file."""
+
+
+class ModelError(GgufBenchError):
+    """A model that cannot be run: the load failed, there is no chat template, ..."""
+
+
+class ChildDied(ModelError):
+    """The child process ended without finishing: by `signal_number`, or with `exit_code`.
+
+    `log_lines` are the last lines it wrote, which is where llama.cpp says why.
+    """
+
+    def __init__(self, what: str, returncode: int, log_lines: list[str]) -> None:
+        self.signal_number = -returncode if returncode < 0 else None
+        self.exit_code = returncode if returncode >= 0 else None
+        self.log_lines = log_lines
+        how = f"exit code {returncode}" if returncode >= 0 else signal_name(-returncode)
+        why = f": {log_lines[-1]}" if log_lines else ""
+        super().__init__(f"{what} died ({how}){why}")
+
+
+class StoreError(GgufBenchError):
+    """The results store cannot be used."""
+
+
+def signal_name(number: int) -> str:
+    """'SIGSEGV' for 11; the bare number where Python knows no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

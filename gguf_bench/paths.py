@@ -1,0 +1,79 @@
+"""Where files live (XDG folders), and how a file comes to exist: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from platformdirs import user_cache_path, user_config_path, user_data_path
+
+from gguf_bench.errors import DiskSpaceError
+
+APP = "gguf-bench"
+
+
+def store_path() -> Path:
+    """The results store: $GGUF_BENCH_DB, else results.db in the user's data folder."""
+    chosen = os.environ.get("GGUF_BENCH_DB")
+    return Path(chosen).expanduser() if chosen else user_data_path(APP) / "results.db"
+
+
+def config_folder() -> Path:
+    """The folder of the user's own models.yaml."""
+    return user_config_path(APP)
+
+
+def cache_folder() -> Path:
+    """The folder of what can be made again: converted and quantized files."""
+    return user_cache_path(APP)
+
+
+@contextmanager
+def written_whole(target: Path) -> Iterator[Path]:
+    """Yield a path beside `target` to write to; on success flush it to disk and rename it to `target`.
+
+    When the block raises, or the process is interrupted, the partial file is removed. What `kill -9` leaves behind is
+    named after the dead process and removed by the next call for the same target, so a file that has its name is whole.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(target)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(target)
+    finally:
+        with suppress(FileNotFoundError):
+            partial.unlink()
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove partial files of `target` whose writer is no longer alive."""
+    for leftover in target.parent.glob(f".{target.name}.*.partial"):
+        writer = leftover.name.removesuffix(".partial").rpartition(".")[2]
+        if writer.isdecimal() and not process_is_alive(int(writer)):
+            leftover.unlink(missing_ok=True)
+
+
+def process_is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def require_free_space(what: str, folder: Path, needed_bytes: int) -> None:
+    """Raise DiskSpaceError unless the disk that holds (or will hold) `folder` has `needed_bytes` free."""
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    free_bytes = shutil.disk_usage(existing).free
+    if needed_bytes > free_bytes:
+        raise DiskSpaceError(what, folder, needed_bytes, free_bytes)

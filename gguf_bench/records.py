@@ -1,0 +1,131 @@
+"""The records that pass between the stages: frozen, typed, no behaviour beyond derived facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+Provider = Literal["huggingface", "package", "file", "openai"]
+
+FIELDS = ("basic", "diluted", "adjusted")
+"""The three figures of an answer, in the order they are asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """What to test: an entry of models.yaml, or a MODEL argument that needs none.
+
+    `key` is how the user names it. `quantization` is the GGUF type an entry asks for ("Q4_K_M"),
+    `ready_quantization` the type of a ready-made GGUF to look for in the Hub repo (`org/name:Q4_K_M`).
+    `path` is the absolute checkpoint folder or .gguf of provider "file".
+    """
+
+    key: str
+    provider: Provider = "huggingface"
+    name: str | None = None
+    revision: str | None = None
+    file: str | None = None
+    ready_quantization: str | None = None
+    package: str | None = None
+    path: Path | None = None
+    base: str | None = None
+    display_name: str = ""
+    group: str = ""
+    parameters: str | None = None
+    quantization: str | None = None
+    context: int | None = None
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    base_url: str | None = None
+    model: str | None = None
+    api_key_env: str | None = None
+    license: str | None = None
+    gated: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A Hub-style checkpoint folder on disk; `repo` and `commit` (40 hex) when it came from the Hub."""
+
+    folder: Path
+    repo: str | None = None
+    commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GgufFile:
+    """A whole GGUF file on disk. `path` is the first shard of a split one, `shard_paths` all of them.
+
+    `quant` is llama.cpp's name of the file type; `bits_per_weight` is the real figure (8 · tensor bytes / parameters).
+    """
+
+    path: Path
+    shard_paths: tuple[Path, ...]
+    sha256: str
+    size_bytes: int
+    quant: str
+    bits_per_weight: float
+    n_params: int
+    architecture: str
+    context_train: int
+    repo: str | None = None
+    commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One earnings release with its labels.
+
+    `gold` holds a Decimal at its printed precision, or None, for each of FIELDS. `traps` are named wrong figures that
+    stand in the text (prior year, year to date, ...), by which an error is typed.
+    """
+
+    id: str
+    company: str
+    period: str
+    text: str
+    gold: Mapping[str, Decimal | None]
+    traps: Mapping[str, Decimal] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    tier: str = ""
+    source: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """`sha256` is of the file's bytes, so that two datasets of one name are never taken for each other."""
+
+    name: str
+    sha256: str
+    documents: tuple[Document, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a model said about one document.
+
+    `status` is "answered" or "over_context" (the prompt did not fit; nothing was asked). `output` is the raw text.
+    """
+
+    document_id: str
+    status: Literal["answered", "over_context"]
+    prompt_sha256: str
+    output: str = ""
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """An answer, read and judged. `values` is None where the output could not be parsed.
+
+    `kinds` has "right" or an error kind for each of FIELDS; `value` is the share of FIELDS that are right (0, ⅓, ⅔, 1).
+    """
+
+    status: Literal["answered", "unparseable", "over_context"]
+    values: Mapping[str, Decimal | None] | None
+    kinds: Mapping[str, str]
+    value: float
