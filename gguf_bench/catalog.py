@@ -153,7 +153,7 @@ def _local(text: str, path: Path) -> ModelSpec:
         inside = sorted(path.glob("*.gguf"))
         hint = f"for its GGUF give {inside[0]}" if inside else "give a folder that holds a Hub-style checkpoint"
         raise CatalogError(f"the folder {text} has no config.json", hint=hint)
-    whole = path.resolve()
+    whole = path.absolute()  # not resolved: a link into the Hub cache keeps its name and its other parts
     return ModelSpec(key=text, provider="file", path=whole, display_name=whole.stem if whole.is_file() else whole.name)
 
 
@@ -501,7 +501,7 @@ class _Reader:
         if "quantization" in values:
             values["quantization"] = quant(values["quantization"]).name
         if provider == "file":
-            values["path"] = (self.path.parent / _from_home(values.pop("file"))).resolve()
+            values["path"] = (self.path.parent / _from_home(values.pop("file"))).absolute()
         values.setdefault("display_name", _default_display_name(model, values))
         return ModelSpec(key=model, provider=provider, group=entry.group, **values)
 
