@@ -1,0 +1,35 @@
+"""Hub checkpoints become GGUF files without PyTorch, byte for byte those of llama.cpp's own converter."""
+
+from converters.architecture import ARCHITECTURES
+from converters.convert import CheckpointSummary, check_config, convert, inspect_checkpoint, resolve_outtype
+from converters.errors import (
+    CheckpointFileError,
+    ConversionError,
+    MetadataError,
+    TensorError,
+    TokenizerError,
+    UnknownArchitecture,
+    UnknownPreTokenizer,
+    UnsafePickle,
+    UnsupportedConfig,
+)
+from converters.pretokenizers import PRE_TOKENIZERS
+
+__all__ = [
+    "ARCHITECTURES",
+    "PRE_TOKENIZERS",
+    "CheckpointFileError",
+    "CheckpointSummary",
+    "ConversionError",
+    "MetadataError",
+    "TensorError",
+    "TokenizerError",
+    "UnknownArchitecture",
+    "UnknownPreTokenizer",
+    "UnsafePickle",
+    "UnsupportedConfig",
+    "check_config",
+    "convert",
+    "inspect_checkpoint",
+    "resolve_outtype",
+]

@@ -1,0 +1,106 @@
+"""A checkpoint folder as the Hub keeps it: JSON files by name, and the tensors of all its parts by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from converters.errors import CheckpointFileError
+from converters.safetensors_file import read_header
+from converters.tensor import Tensor
+from converters.torch_bin import read_bin
+
+FORMATS: tuple[tuple[str, str, Callable[[Path], list[Tensor]]], ...] = (
+    ("model", ".safetensors", read_header),
+    ("pytorch_model", ".bin", read_bin),
+)
+"""Prefix and suffix of the files that hold weights, in order of preference. Other names (adapters, `consolidated`,
+optimizer states) are not the model's."""
+
+
+def read_json(folder: Path, name: str) -> dict[str, Any] | None:
+    """The JSON object in a file of the folder, None when there is no such file. Raises CheckpointFileError."""
+    path = folder / name
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointFileError(path, f"is not readable JSON ({error}); download it again") from error
+    if not isinstance(content, dict):
+        raise CheckpointFileError(path, f"holds a {type(content).__name__}, expected a JSON object")
+    return content
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json. Raises CheckpointFileError when the folder or the file is not there or not readable."""
+    if not folder.is_dir():
+        raise CheckpointFileError(folder, "is not a folder; expected a checkpoint folder as the Hub keeps it")
+    config = read_json(folder, "config.json")
+    if config is None:
+        raise CheckpointFileError(folder, "has no config.json; expected a checkpoint folder as the Hub keeps it")
+    return config
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """All tensors by name, in the order of llama.cpp's converter: parts by file name, then each part's own order.
+
+    Raises CheckpointFileError when there are no weights, a part is missing or damaged, or index and parts disagree.
+    """
+    for prefix, suffix, read in FORMATS:
+        index = read_json(folder, f"{prefix}{suffix}.index.json")
+        names = sorted(p.name for p in folder.iterdir() if p.name.startswith(prefix) and p.name.endswith(suffix))
+        if index is None and not names:
+            continue
+        if index is not None:
+            weight_map = _weight_map(folder, f"{prefix}{suffix}.index.json", index)
+            names = sorted(set(weight_map.values()))
+        else:
+            weight_map = {}
+            _require_whole_set(folder, names)
+        tensors: dict[str, Tensor] = {}
+        for name in names:
+            if not (folder / name).is_file():
+                raise CheckpointFileError(folder / name, "is missing; download it again")
+            for tensor in read(folder / name):
+                if tensor.name in tensors:
+                    raise CheckpointFileError(
+                        folder / name, f"holds {tensor.name!r}, which {tensors[tensor.name].path.name} holds as well"
+                    )
+                if weight_map and tensor.name not in weight_map:
+                    raise CheckpointFileError(folder / name, f"holds {tensor.name!r}, which the index does not name")
+                tensors[tensor.name] = tensor
+        if missing := sorted(set(weight_map) - set(tensors)):
+            raise CheckpointFileError(
+                folder / weight_map[missing[0]], f"lacks {missing[0]!r} that the index names; download it again"
+            )
+        return tensors
+    raise CheckpointFileError(folder, "has no weights: no model*.safetensors and no pytorch_model*.bin")
+
+
+def _weight_map(folder: Path, index_name: str, index: dict[str, Any]) -> dict[str, str]:
+    weight_map = index.get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(v, str) for v in weight_map.values()):
+        raise CheckpointFileError(folder / index_name, "has no weight_map of tensor names to file names")
+    for name in set(weight_map.values()):
+        # A Hub cache links files to blobs elsewhere, so links are followed; names may not leave the folder.
+        pure = PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts or "\\" in name or not pure.parts:
+            raise CheckpointFileError(folder / index_name, f"names {name!r}, a file outside the checkpoint folder")
+    return weight_map
+
+
+def _require_whole_set(folder: Path, names: list[str]) -> None:
+    """Without an index, the names model-00001-of-00003 still say how many parts there are."""
+    for name in names:
+        stem = name.removesuffix(".safetensors").removesuffix(".bin")
+        head, _, total = stem.rpartition("-of-")
+        start, _, number = head.rpartition("-")
+        if not (start and number.isdecimal() and total.isdecimal()):
+            continue
+        for i in range(1, int(total) + 1):
+            part = f"{start}-{i:0{len(number)}d}-of-{total}{name[len(stem) :]}"
+            if part not in names:
+                raise CheckpointFileError(folder / part, "is missing; download it again")

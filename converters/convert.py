@@ -1,0 +1,179 @@
+"""A Hub-style checkpoint folder becomes a GGUF file, byte for byte the one llama.cpp's converter makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from gguf import GGML_QUANT_VERSION, GGMLQuantizationType
+
+import converters.architectures  # noqa: F401 - fills the registry
+from converters.architecture import Architecture, Planned, find_architecture
+from converters.checkpoint import read_config, read_tensors
+from converters.dtypes import F16, F32, OUT_TYPES, Q8_0, Q8_0_BLOCK, OutType, encode, encoded_bytes
+from converters.errors import ConversionError
+from converters.gguf_file import Keys, write_gguf
+from converters.hf_config import Config
+from converters.metadata import ExpertShares, write_general_keys
+from converters.tensor import Array, Tensor
+from converters.tokenizer import read_vocabulary, write_tokenizer
+
+CHUNK_VALUES = 1 << 22
+"""So many values are turned at once; only transformed tensors (attention's Q and K) are held whole."""
+
+F32_NAMES = ("_norm.weight", ".ffn_gate_inp.weight")
+"""Endings of matrices that stay float32: llama.cpp computes with them so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSummary:
+    """What config.json and the tokenizer files say of a checkpoint that can be converted."""
+
+    architecture: str
+    gguf_architecture: str
+    tokenizer: str
+    pre_tokenizer: str
+    vocab_size: int
+    n_layers: int
+    context_train: int
+
+
+def check_config(config: Config) -> None:
+    """Raise UnknownArchitecture or UnsupportedConfig when a model with this config.json cannot be converted."""
+    find_architecture(config)
+
+
+def inspect_checkpoint(folder: Path | str) -> CheckpointSummary:
+    """What the checkpoint is, from config.json and tokenizer files alone: the weights need not be there.
+
+    Raises ConversionError, above all UnknownArchitecture and UnknownPreTokenizer, when it cannot be converted.
+    """
+    folder = Path(folder)
+    model = find_architecture(read_config(folder))
+    vocabulary = read_vocabulary(folder, model.config)
+    return CheckpointSummary(
+        architecture=model.config["architectures"][0],
+        gguf_architecture=model.gguf_name,
+        tokenizer=vocabulary.model,
+        pre_tokenizer=vocabulary.pre,
+        vocab_size=model.config["vocab_size"],
+        n_layers=model.n_layers,
+        context_train=model.config["max_position_embeddings"],
+    )
+
+
+def resolve_outtype(checkpoint_dir: Path | str, outtype: str) -> str:
+    """The outtype that "auto" stands for: the 16-bit type the first 16-bit matrix is stored in, f16 if there is none.
+
+    Other outtypes are given back as they are. Raises ConversionError for one that is unknown.
+    """
+    if outtype != "auto":
+        _out_type(outtype)
+        return outtype
+    folder = Path(checkpoint_dir)
+    return _auto(find_architecture(read_config(folder)), read_tensors(folder))
+
+
+def _auto(model: Architecture, tensors: Mapping[str, Tensor]) -> str:
+    stored = (tensor.dtype for tensor in tensors.values() if len(tensor.shape) > 1)
+    return next((dtype.lower() for dtype in stored if dtype in ("BF16", "F16")), "f16")
+
+
+def _out_type(outtype: str) -> OutType:
+    try:
+        return OUT_TYPES[outtype]
+    except KeyError:
+        raise ConversionError(f"unknown outtype {outtype!r}; known are auto, {', '.join(OUT_TYPES)}") from None
+
+
+def convert(
+    checkpoint_dir: Path | str,
+    out_file: Path | str,
+    outtype: str = "f16",
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write the checkpoint as a GGUF file and return its path. A file that exists is replaced.
+
+    `outtype` is one of auto, f32, f16, bf16, q8_0. `progress` is called with (bytes done, bytes in all). Memory is
+    bounded by one attention matrix and a few chunks. On any failure no file is left behind; what is wrong with the
+    checkpoint is raised as a ConversionError before anything is written.
+    """
+    folder, target = Path(checkpoint_dir), Path(out_file)
+    if target.is_dir():
+        raise ConversionError(f"{target} is a folder, expected the name of a file to write")
+    model = find_architecture(read_config(folder))
+    vocabulary = read_vocabulary(folder, model.config)
+    tensors = read_tensors(folder)
+    out = _out_type(_auto(model, tensors) if outtype == "auto" else outtype)
+    planned = model.plan(tensors)
+    parts: list[_Part] = [_Extra(name, values) for name, values in model.extra_tensors()]
+    parts += [_FromCheckpoint(model, tensor, _type_of(tensor, out)) for tensor in planned]
+
+    keys = Keys()
+    n_params, shares = _count_parameters(parts)
+    write_general_keys(keys, folder, model.gguf_name, n_params, shares)
+    model.write_keys(keys)
+    keys.uint32("general.file_type", out.file_type)
+    model.write_last_keys(keys)
+    keys.uint32("general.quantization_version", GGML_QUANT_VERSION)
+    write_tokenizer(keys, folder, vocabulary, model.config["vocab_size"])
+
+    total = sum(part.n_bytes for part in parts)
+    done = 0
+    for written in write_gguf(target, keys, parts):
+        done += written.n_bytes
+        if progress is not None:
+            progress(done, total)
+    return target
+
+
+def _type_of(tensor: Planned, out: OutType) -> GGMLQuantizationType:
+    name, shape = tensor.gguf_name, tensor.shape
+    if len(shape) < 2 or name.endswith(F32_NAMES) or not name.endswith(".weight"):
+        return F32
+    if out.matrices is Q8_0 and shape[-1] % Q8_0_BLOCK:
+        return F16
+    return out.matrices
+
+
+class _Extra:
+    """A tensor of the converter's own making, float32."""
+
+    type = F32
+
+    def __init__(self, name: str, values: Array) -> None:
+        self.name, self.values = name, values
+        self.shape, self.n_bytes = values.shape, values.nbytes
+
+    def chunks(self) -> Iterator[Array]:
+        yield self.values
+
+
+class _FromCheckpoint:
+    """A tensor of the checkpoint on its way: mapped, transformed and encoded when its turn comes."""
+
+    def __init__(self, model: Architecture, planned: Planned, target: GGMLQuantizationType) -> None:
+        self.model, self.sources = model, planned.sources
+        self.name, self.shape, self.type = planned.gguf_name, planned.shape, target
+        self.n_bytes = encoded_bytes(planned.shape, target)
+
+    def chunks(self) -> Iterator[Array]:
+        for source in self.sources:
+            values = self.model.transform(source.name, source.load())
+            rows = max(1, CHUNK_VALUES // max(1, prod(source.shape[1:])))
+            for start in range(0, len(values), rows):
+                yield encode(values[start : start + rows], source.dtype, self.type)
+
+
+_Part = _Extra | _FromCheckpoint
+
+
+def _count_parameters(parts: Sequence[_Part]) -> tuple[int, ExpertShares]:
+    """All parameters, and how they divide among experts, as they are counted for the size label."""
+    experts = [part.shape for part in parts if "_exps." in part.name]
+    total = sum(prod(part.shape) for part in parts)
+    n_experts = sum(shape[0] for shape in experts) // len(experts) if experts else 0
+    one_expert = sum(prod(shape) // shape[0] for shape in experts)
+    return total, (total - sum(prod(shape) for shape in experts), one_expert, n_experts)

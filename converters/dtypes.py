@@ -1,0 +1,103 @@
+"""From the types weights are stored in to those a GGUF file holds, bit for bit as llama.cpp's converter does it.
+
+The converter widens all but float16 to float32 and rounds once, to nearest even. bfloat16 travels as its bits (uint16).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, LlamaFileType
+
+from converters.tensor import Array
+
+F32, F16, BF16, Q8_0 = (GGMLQuantizationType[name] for name in ("F32", "F16", "BF16", "Q8_0"))
+Q8_0_BLOCK, Q8_0_BLOCK_BYTES = GGML_QUANT_SIZES[Q8_0]
+
+
+@dataclass(frozen=True, slots=True)
+class OutType:
+    """What an `outtype` stands for: the type of matrices, and the number of the file type."""
+
+    matrices: GGMLQuantizationType
+    file_type: LlamaFileType
+
+
+OUT_TYPES = {
+    "f32": OutType(F32, LlamaFileType.ALL_F32),
+    "f16": OutType(F16, LlamaFileType.MOSTLY_F16),
+    "bf16": OutType(BF16, LlamaFileType.MOSTLY_BF16),
+    "q8_0": OutType(Q8_0, LlamaFileType.MOSTLY_Q8_0),
+}
+
+
+def encoded_bytes(shape: tuple[int, ...], target: GGMLQuantizationType) -> int:
+    """The bytes a tensor of `shape` takes as `target`."""
+    values_per_block, block_bytes = GGML_QUANT_SIZES[target]
+    return prod(shape) // int(values_per_block) * int(block_bytes)
+
+
+def encode(values: Array, stored: str, target: GGMLQuantizationType) -> Array:
+    """`values` as they are stored (F64, F32, F16 or BF16 bits), turned into what `target` holds: an array to write out.
+
+    For Q8_0 the last axis must be a multiple of 32.
+    """
+    if stored == "F16" and target is F16:
+        return values
+    if stored == "BF16" and target is BF16:
+        return quiet_nans(values)
+    wide = to_float32(values, stored)
+    if target is F32:
+        return wide
+    if target is F16:
+        with np.errstate(over="ignore"):  # what exceeds 65504 becomes infinite
+            return wide.astype("<f2")
+    if target is BF16:
+        return to_bfloat16(wide)
+    if target is Q8_0:
+        return quantize_q8_0(wide)
+    raise AssertionError(f"no encoder for {target!r}")
+
+
+def to_float32(values: Array, stored: str) -> Array:
+    if stored == "BF16":
+        return (values.astype("<u4") << np.uint32(16)).view("<f4")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return values.astype("<f4", copy=False)
+
+
+def quiet_nans(bits: Array) -> Array:
+    """bfloat16 bits with the quiet bit set in every NaN, as ggml's rounding sets it."""
+    return np.where((bits & np.uint16(0x7FFF)) > np.uint16(0x7F80), bits | np.uint16(0x40), bits)
+
+
+def to_bfloat16(values: Array) -> Array:
+    """The upper halves (uint16) of float32 values, rounded to nearest even; NaNs stay NaNs and become quiet."""
+    bits = np.ascontiguousarray(values).view("<u4")
+    upper = (bits >> np.uint32(16)).astype("<u2")
+    is_nan = (bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
+    # A finite value rounds up to at most infinity, so the sum stays within 32 bits; a NaN may not, and is replaced.
+    rounded = ((bits + np.uint32(0x7FFF) + (upper & np.uint16(1))) >> np.uint32(16)).astype("<u2")
+    return np.where(is_nan, upper | np.uint16(0x40), rounded)
+
+
+def quantize_q8_0(values: Array) -> Array:
+    """Pack float32 (..., n) into uint8 (n_blocks, 34): per 32 values a float16 scale, then 32 int8.
+
+    The bytes are those of ggml's quantize_row_q8_0_ref: half is rounded away from zero.
+    """
+    blocks = values.reshape(-1, Q8_0_BLOCK)
+    magnitude = np.abs(blocks)
+    scale = magnitude.max(axis=1, keepdims=True) / np.float32(127)
+    packed = np.empty((len(blocks), Q8_0_BLOCK_BYTES), np.uint8)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        inverse = np.where(scale == 0, np.float32(0), np.float32(1) / scale)
+        magnitude *= inverse
+        whole = np.floor(magnitude)
+        magnitude -= whole
+        whole += magnitude >= np.float32(0.5)
+        packed[:, 2:] = np.copysign(whole, blocks).astype(np.int8).view(np.uint8)
+        packed[:, :2] = scale.astype("<f2").view(np.uint8)
+    return packed

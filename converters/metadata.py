@@ -1,0 +1,35 @@
+"""The `general.*` keys (name, size, licence, ...) from the model card, config.json and the folder's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from gguf import GGUFWriter, Metadata, size_label
+
+from converters.checkpoint import read_json
+from converters.errors import MetadataError
+from converters.gguf_file import Keys
+
+
+def write_general_keys(keys: Keys, folder: Path, architecture: str, n_params: int, expert_shares: ExpertShares) -> None:
+    """Write what gguf's own heuristics find. Raises MetadataError for a model card they cannot read."""
+    writer = GGUFWriter(None, architecture)
+    writer.add_type("model")
+    try:
+        metadata = Metadata.load(None, folder, None, n_params)
+        generation = read_json(folder, "generation_config.json") or {}
+        if "penalty_repeat" not in generation:  # gguf 0.19 does not know transformers' name for it
+            metadata.sampling_penalty_repeat = generation.get("repetition_penalty")
+        metadata.name = folder.name if metadata.name is None else metadata.name
+        metadata.size_label = metadata.size_label or size_label(n_params, *expert_shares)
+        metadata.set_gguf_meta_model(writer)
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        problem = " ".join(str(error).split())
+        raise MetadataError(f"README.md or generation_config.json in {folder} cannot be read ({problem})") from error
+    for key, value in writer.kv_data[0].items():
+        keys.set(key, value.type, value.value)
+
+
+ExpertShares = tuple[int, int, int]
+"""Parameters that every token uses, parameters of one expert, number of experts."""

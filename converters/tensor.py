@@ -1,0 +1,43 @@
+"""A tensor in a file: its name, type and shape are known, its values are mapped only when asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+NUMPY_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+"""How the types that weights come in are mapped. numpy has no bfloat16: its bits are carried as uint16."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """`offset` counts bytes in `path`; `strides` (in elements) where the values are not stored row by row.
+
+    `dtype` is spelled as in safetensors; only those in NUMPY_TYPES can be loaded.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    path: Path
+    offset: int
+    strides: tuple[int, ...] | None = None
+
+    def load(self) -> Array:
+        """A read-only view of `shape` on the mapped file; the map goes when the last view of it goes."""
+        dtype = np.dtype(NUMPY_TYPES[self.dtype])
+        if prod(self.shape) == 0:
+            return np.empty(self.shape, dtype)
+        if self.strides is None:
+            # numpy's stubs know only aligned shapes of ints, not tuples of any length
+            return np.memmap(self.path, dtype, "r", self.offset, self.shape)
+        span = 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
+        values = np.memmap(self.path, dtype, "r", self.offset, (span,))
+        byte_strides = tuple(stride * dtype.itemsize for stride in self.strides)
+        return np.lib.stride_tricks.as_strided(values, self.shape, byte_strides, writeable=False)
