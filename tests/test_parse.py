@@ -1,0 +1,118 @@
+"""What models write, read: cases as data, then text that is out to hang the parser."""
+
+import json
+import random
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from gguf_bench.records import FIELDS
+from gguf_bench.score import parse, read_figure
+
+CASES = Path(__file__).parent / "cases"
+
+
+def cases(name):
+    lines = (CASES / name).read_text(encoding="utf-8").splitlines()
+    return [pytest.param(json.loads(line), id=f"{number}-{line[:50]}") for number, line in enumerate(lines, 1)]
+
+
+@pytest.mark.parametrize("case", cases("parse.jsonl"))
+def test_an_output_is_read(case):
+    found = parse(case["output"])
+    if case["values"] is None:
+        assert found is None, case["why"]
+    else:
+        wanted = dict(zip(FIELDS, [None if v is None else Decimal(v) for v in case["values"]], strict=True))
+        assert found is not None, case["why"]
+        assert {k: None if v is None else str(v) for k, v in found.items()} == {
+            k: None if v is None else str(v) for k, v in wanted.items()
+        } or found == wanted, case["why"]
+
+
+@pytest.mark.parametrize("case", cases("figures.jsonl"))
+def test_a_figure_is_read(case):
+    if case["figure"] == "unreadable":
+        with pytest.raises(ValueError):
+            read_figure(case["value"])
+    elif case["figure"] is None:
+        assert read_figure(case["value"]) is None
+    else:
+        assert read_figure(case["value"]) == Decimal(case["figure"])
+
+
+def test_a_printed_zero_is_kept():
+    values = parse('{"basic": 1.20, "diluted": "$1.00", "adjusted": 0.570}')
+    assert values is not None
+    assert [str(values[name]) for name in FIELDS] == ["1.20", "1.00", "0.570"]
+
+
+MILLION = 1_000_000
+HOSTILE = {
+    "open braces": "{" * MILLION,
+    "closed braces": "{" + "}" * MILLION,
+    "pairs of braces": "{}" * (MILLION // 2),
+    "open lists": "{" + "[" * MILLION,
+    "nested keys": '{"basic":' * (MILLION // 9),
+    "escaped quotes": "{" + '"\\' * (MILLION // 2),
+    "open quotes": "{" + "\"'" * (MILLION // 2),
+    "quotes over lines": '{"\n' * (MILLION // 3),
+    "colons": "{" + ":" * MILLION,
+    "commas": "{" + "," * MILLION,
+    "digits": '{"basic": ' + "9" * MILLION + "}",
+    "decimals": '{"basic": 0.' + "9" * MILLION + "}",
+    "thousands": '{"basic": 1' + ",000" * (MILLION // 4) + "}",
+    "slashes": "{" + "/" * MILLION,
+    "spaces": '{"basic":' + " " * MILLION + "x}",
+    "minuses": '{"basic": "' + "-" * MILLION + '"}',
+    "a key of a million": '{"' + "basic " * (MILLION // 6) + '": 1}',
+    "thinking": "<think>" * (MILLION // 7),
+    "thinking ends": "</think>" * (MILLION // 8),
+    "answers": '{"basic": 1, "diluted": x}' * (MILLION // 26),
+    "members": "{" + '"basic": 1, ' * (MILLION // 12),
+}
+
+
+@pytest.mark.parametrize("output", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_megabyte_takes_linear_time(output):
+    started = time.perf_counter()
+    assert parse(output) is None
+    assert time.perf_counter() - started < 30  # one to four seconds on two busy cores; quadratic would be hours
+
+
+@pytest.mark.parametrize("exponent", ["1e999999999", "1e-999999999", "9e99", "1E+400", "-1e13"])
+def test_a_huge_exponent_is_no_figure(exponent):
+    started = time.perf_counter()
+    assert parse(f'{{"basic": {exponent}, "diluted": 1, "adjusted": 1}}') is None
+    assert time.perf_counter() - started < 1
+
+
+def test_noise_never_raises():
+    generator = random.Random(5)
+    pieces = [
+        "{",
+        "}",
+        "[",
+        "]",
+        '"',
+        "'",
+        ":",
+        ",",
+        "basic",
+        "diluted",
+        "0.57",
+        "(",
+        ")",
+        "$",
+        "-",
+        "\\",
+        "\n",
+        "/",
+        "null",
+        "é",
+        "\0",
+    ]
+    for _ in range(3000):
+        parse("".join(generator.choices(pieces, k=30)))
