@@ -22,6 +22,9 @@ import hashlib
 import json
 import os
 import re
+import socket
+import struct
+import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,9 +82,19 @@ class Fault:
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     cut_after: int | None = None
+    reset: bool = False
     stall_after: int | None = None
     damage: bool = False
     ignore_range: bool = False
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away (killed, or cut off by a Fault) is what tests are about, and no news."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class HubServer:
@@ -99,8 +112,7 @@ class HubServer:
 
     def _start(self, name: str) -> ThreadingHTTPServer:
         handler = type("Handler", (_Handler,), {"hub": self, "host": name})
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        server.daemon_threads = True
+        server = _Server(("127.0.0.1", 0), handler)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return server
 
@@ -161,9 +173,9 @@ class HubServer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self.faults.append(Fault(part, times, method, status=status, headers=named))
 
-    def cut(self, part: str, after: int, *, times: int = 1) -> None:
-        """Close the connection after `after` bytes of the content."""
-        self.faults.append(Fault(part, times, cut_after=after))
+    def cut(self, part: str, after: int, *, times: int = 1, reset: bool = False) -> None:
+        """Close the connection after `after` bytes of the content; with `reset`, as a crashed machine would (RST)."""
+        self.faults.append(Fault(part, times, cut_after=after, reset=reset))
 
     def stall(self, part: str, after: int) -> None:
         """Send `after` bytes of the content, set `stalled`, and then nothing until the server closes."""
@@ -281,19 +293,20 @@ class _Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
-    def _fault(self, path: str, **kinds: bool) -> Fault | None:
+    def _fault(self, path: str, *kinds: str) -> Fault | None:
         """The next fault for this request of one of the `kinds` (field names), counted down."""
         with self.hub.lock:
             for fault in self.hub.faults:
                 fits = fault.part in path and fault.method == self.command and fault.times > 0
-                if fits and any(getattr(fault, kind) not in (None, False) for kind in kinds):
+                # By identity: to cut after 0 bytes is a fault, and 0 == False.
+                if fits and any(getattr(fault, kind) is not getattr(Fault, kind) for kind in kinds):
                     fault.times -= 1
                     return fault
         return None
 
     def _hub(self, raw_path: str, query: dict[str, list[str]]) -> None:
         path = unquote(raw_path)
-        fault = self._fault(path, status=True)
+        fault = self._fault(path, "status")
         if fault is not None:
             assert fault.status is not None
             return self._send(fault.status, dict(fault.headers))
@@ -345,7 +358,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(302, headers)
 
     def _storage(self, path: str) -> None:
-        fault = self._fault(path, status=True)
+        fault = self._fault(path, "status")
         if fault is not None:
             assert fault.status is not None
             return self._send(fault.status, dict(fault.headers))
@@ -356,7 +369,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, file: ServedFile, path: str, headers: dict[str, str]) -> None:
         """The content, or the range asked for, with what a Fault does to it."""
-        fault = self._fault(path, cut_after=True, stall_after=True, damage=True, ignore_range=True)
+        fault = self._fault(path, "cut_after", "stall_after", "damage", "ignore_range")
         content = file.local.read_bytes()
         status, start = 200, 0
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
@@ -377,6 +390,9 @@ class _Handler(BaseHTTPRequestHandler):
         if stop is not None:
             self.wfile.flush()
             self.close_connection = True
+            if fault and fault.reset:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                os.close(self.connection.detach())
             if fault and fault.stall_after is not None:
                 self.hub.stalled.set()
                 self.hub.closing.wait()

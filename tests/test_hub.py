@@ -120,6 +120,7 @@ CLUTTER: dict[str, bytes | str] = {
     "pytorch_model.bin": "x",
     "nested/model.safetensors": "x",
     "nested/config.json": "x",
+    "nested/vocab.tiktoken": "x",
     "training_args.bin": "x",
 }
 
@@ -488,6 +489,14 @@ def test_the_token_goes_to_the_hub_and_to_no_other_host(
     assert not any(READER in str(request) for request in to_storage)
 
 
+@pytest.mark.usefixtures("client")
+def test_a_token_that_only_we_look_for_is_sent(server: HubServer, checkpoint: Path, tmp_path: Path) -> None:
+    """huggingface_hub knows neither .env nor this name."""
+    server.add_repo(NAME, checkpoint, private=True)
+    write(tmp_path, {".env": f"HUGGINGFACE_API_TOKEN={READER}\n"})
+    assert hub.pull(SPEC).paths
+
+
 def test_without_a_token_none_is_sent(server: HubServer, client: Callable[..., None], checkpoint: Path) -> None:
     server.add_repo(NAME, checkpoint)
     hub.pull(SPEC)
@@ -569,6 +578,30 @@ def test_a_connection_cut_in_mid_file_loses_nothing(server: HubServer, checkpoin
 
 
 @pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_line_that_breaks_again_and_again_is_followed_as_long_as_something_comes(
+    server: HubServer, checkpoint: Path, reset: bool
+) -> None:
+    write(checkpoint, {"model.safetensors": os.urandom(9 * hub.CHUNK_BYTES)})
+    server.add_repo(NAME, checkpoint)
+    server.cut("model.safetensors", after=hub.CHUNK_BYTES + 1, times=8)
+    server.cut("model.safetensors", after=1000, times=2, reset=reset)
+    pulled = hub.pull(SPEC)
+    assert (pulled.folder / "model.safetensors").read_bytes() == (checkpoint / "model.safetensors").read_bytes()
+    assert server.fetched().count("model.safetensors") >= 9
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_line_on_which_nothing_comes_is_given_up(server: HubServer, checkpoint: Path, reset: bool) -> None:
+    server.add_repo(NAME, checkpoint)
+    server.cut("model.safetensors", after=0, times=99, reset=reset)
+    with pytest.raises(HubError, match=r"cannot be reached .*check the network"):
+        hub.pull(SPEC)
+    assert server.fetched().count("model.safetensors") == hub.ATTEMPTS
+
+
+@pytest.mark.usefixtures("client")
 def test_a_range_that_is_ignored_starts_the_file_again(server: HubServer, checkpoint: Path) -> None:
     server.add_repo(NAME, checkpoint)
     server.cut("model.safetensors", after=2_000_000)
@@ -611,6 +644,26 @@ def test_a_full_disk_is_told_before_the_download(
     with pytest.raises(DiskSpaceError, match=r"pulling acme/tiny needs 0\.00 GB"):
         hub.pull(SPEC)
     assert server.fetched() == []
+
+
+@pytest.mark.usefixtures("client")
+def test_a_disk_that_fills_up_is_told_and_keeps_what_came(server: HubServer, checkpoint: Path) -> None:
+    """/dev/full answers every write with ENOSPC."""
+    server.add_repo(NAME, checkpoint)
+    weights = hub.plan(SPEC).files[-1]
+    blobs = hub.cache_folder() / "models--acme--tiny" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / f"{weights.etag}.incomplete").symlink_to("/dev/full")
+    with pytest.raises(HubError, match=r"is full; free some space, .*; pulling again resumes"):
+        hub.pull(SPEC)
+
+
+@pytest.mark.usefixtures("client")
+def test_a_cache_that_cannot_be_written(server: HubServer, checkpoint: Path) -> None:
+    server.add_repo(NAME, checkpoint)
+    write(hub.cache_folder().parent, {"hub": "a file where the folder should be"})
+    with pytest.raises(HubError, match="the Hub cache cannot be written"):
+        hub.pull(SPEC)
 
 
 @pytest.mark.usefixtures("client")
