@@ -73,6 +73,8 @@ def install(extras: set[str], cuda: bool | None) -> None:
     there = {**stamp, "extras": sorted(extras & set(stamp.get("extras", [])))}
     if PYTHON.exists() and all(there.get(name) == value for name, value in wanted.items()):
         return
+    for needed in (compiler, cuda_compiler) if cuda else (compiler,):
+        needed()  # said before the minutes that the rest takes
     if stamp.get("root") != str(ROOT) or not run_quietly([str(PYTHON), "-m", "pip", "--version"]):
         stamp = {}
         make_environment()
@@ -298,7 +300,7 @@ def watch(process: subprocess.Popen[bytes], log: Path, saying: str, started: flo
         seconds = time.monotonic() - started
         if live or seconds >= next_line:
             next_line += SECONDS_BETWEEN_LINES
-            shown = f"  {int(seconds) // 60}:{int(seconds) % 60:02} {files_compiled(log)}"
+            shown = f"  {int(seconds) // 60}:{int(seconds) % 60:02} {files_compiled(log)}".rstrip()
             print(f"\r{saying}{shown}" if live else shown, end="" if live else "\n", file=sys.stderr, flush=True)
     if live:
         print(file=sys.stderr)

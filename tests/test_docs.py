@@ -1,0 +1,48 @@
+"""The page of commands: every command that is shown has its section, whatever its depth."""
+
+from __future__ import annotations
+
+import click
+
+from scripts.docs import documented
+
+
+@click.group()
+def tool() -> None:
+    """Does things."""
+
+
+@tool.group()
+def inner() -> None:
+    """Does inner things."""
+
+
+@inner.command()
+@click.argument("what")
+def deep(what: str) -> None:
+    """Does a deep thing."""
+
+
+@tool.command(hidden=True)
+def secret() -> None:
+    """Is not shown."""
+
+
+def test_every_shown_command_has_a_section() -> None:
+    page = documented(tool, "tool")
+    assert [line for line in page.splitlines() if line.startswith("## ")] == [
+        "## tool",
+        "## tool inner",
+        "## tool inner deep",
+    ]
+    assert "Usage: tool inner deep [OPTIONS] WHAT" in page
+    assert "Does a deep thing." in page
+    assert "secret" not in page
+
+
+def test_it_does_not_depend_on_the_terminal(monkeypatch) -> None:
+    pages = set()
+    for columns in ("40", "200"):
+        monkeypatch.setenv("COLUMNS", columns)
+        pages.add(documented(tool, "tool"))
+    assert len(pages) == 1
