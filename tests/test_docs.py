@@ -9,7 +9,7 @@ from scripts.docs import documented
 
 @click.group()
 def tool() -> None:
-    """Does things."""
+    """Does things, said in a sentence so long that a narrow terminal breaks it, and a wide one leaves it whole."""
 
 
 @tool.group()
