@@ -41,7 +41,8 @@ _HEAD = re.compile(
     r"|\([^)]*(?:000|million)[^)]*\)|unaudited"
 )
 _TITLE = re.compile(
-    r"statements?\s+of|income statement|reconciliation|highlights|results of operations|selected financial|per share data"
+    r"statements?\s+of|income statement|reconciliation|highlights|results of operations|selected financial"
+    r"|per share data"
 )
 _DECIMAL = re.compile(r"\.\d\d|\d\s?(?:c|¢|p)")  # cheap: most lines end here
 _HEAD_WORD = re.compile(

@@ -196,7 +196,7 @@ TASK = TASKS["eps_extraction"]
 def test_the_prompt_begins_the_same_for_all_documents_and_ends_alike(dataset):
     first, second = (TASK.prompt(document, "TEXT OF THE RELEASE") for document in dataset.documents[:2])
     shared = next(i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
-    assert shared > 550
+    assert shared > 350
     assert "TEXT OF THE RELEASE" not in first[:shared]
     document = dataset.documents[0]
     assert first.index(document.company) < first.index(document.period) < first.index("TEXT OF THE RELEASE")
@@ -207,11 +207,9 @@ def test_a_prompt_without_a_period_still_asks(dataset):
     assert "the period it reports" in TASK.prompt(replace(dataset.documents[0], period=""), "text")
 
 
-def test_the_example_in_the_prompt_is_no_gold(dataset):
-    example = parse(TASK.prompt(dataset.documents[0], ""))
-    assert example is not None
-    for document in dataset.documents:
-        assert score_answer(example, document).kinds["diluted"] != "right", document.id
+def test_no_answer_stands_in_the_prompt(dataset):
+    """A small model would copy it."""
+    assert parse(TASK.prompt(dataset.documents[0], "")) is None
 
 
 def test_the_grammar_is_valid_and_admits_only_whole_answers():

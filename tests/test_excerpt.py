@@ -109,7 +109,7 @@ def test_a_megabyte_takes_linear_time(text, release):
     megabyte = text * (1_000_000 // len(text))
     started = time.perf_counter()
     excerpt(megabyte, DEFAULT_EXCERPT_CHARS)
-    assert time.perf_counter() - started < 5  # 0.1 to 0.7 s; quadratic would be hours
+    assert time.perf_counter() - started < 30  # 0.1 to 0.7 s on a quiet core; quadratic would be hours
 
 
 def stands(gold, text):

@@ -6,6 +6,8 @@ A sample, shortened:
     -> {"basic": 0.57, "diluted": 0.56, "adjusted": null}
 
 The instructions come first and are the same for every document, so that a model's work on them is done once a run.
+No
+figure stands in them as an example of an answer: a model of 135M parameters copies it.
 """
 
 from __future__ import annotations
@@ -15,13 +17,9 @@ from gguf_bench.score import SCORER_VERSION, score_output
 from gguf_bench.tasks.task import Task
 
 _INSTRUCTIONS = """\
-Read the earnings release below and find three figures per share for the reported period:
-- "basic": basic earnings per share (GAAP or IFRS)
-- "diluted": diluted earnings per share (GAAP or IFRS)
-- "adjusted": adjusted (non-GAAP, core, underlying) diluted earnings per share
-Take the column of the reported period, not a prior period, and not the year to date unless that is the reported period.
-A loss is negative: (0.42) is -0.42. 42 cents is 0.42. A figure that the release does not give is null.
-Answer with JSON only, like {"basic": 1.23, "diluted": 1.21, "adjusted": null}
+Extract earnings per share (EPS) from the release: basic EPS, diluted EPS, and adjusted (non-GAAP) diluted EPS, for the \
+reported period only. A loss is negative: (0.42) is -0.42. 42 cents is 0.42. Write null for a figure that is not given. \
+Answer with JSON that has the keys "basic", "diluted" and "adjusted".
 
 """
 
@@ -37,9 +35,8 @@ def prompt(document: Document, excerpt: str) -> str:
     """The user message: instructions, company and period, the excerpt, and what to answer with."""
     period = document.period or "the period it reports"
     return (
-        f"{_INSTRUCTIONS}Company: {document.company}\nReported period: {period}\n\n"
-        f"Release:\n{excerpt}\n\n"
-        f"JSON with basic, diluted and adjusted earnings per share of {document.company} for {period}:"
+        f"{_INSTRUCTIONS}Company: {document.company}\nPeriod: {period}\n\n{excerpt}\n\n"
+        f"What were the basic, diluted and adjusted EPS of {document.company} for {period}? Answer with JSON:"
     )
 
 
