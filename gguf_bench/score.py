@@ -93,8 +93,8 @@ def parse(output: str) -> dict[str, Decimal | None] | None:
     An answer is a closed JSON object with at least one of the three keys; a key left out counts as null. Taken too:
     code fences and prose around it, trailing and forgotten commas, `//` comments, single and typographic quotes,
     Python's None, one object within another, {"value": ...} in place of a number, key variants ("basic_eps",
-    "Diluted EPS", "adjustedEPS", "Non-GAAP diluted earnings per share"), and the figures that `read_figure` takes. Text inside
-    <think> blocks is no answer, and what follows an unclosed one is all thinking.
+    "Diluted EPS", "adjustedEPS", "Non-GAAP diluted earnings per share"), and the figures that `read_figure` takes.
+    Text inside <think> blocks is no answer, and what follows an unclosed one is all thinking.
 
     Of several objects the one with the most of the three keys counts, and of those the last: models that correct
     themselves do it later. An object in which one of the three values cannot be read is no answer at all: what cannot

@@ -196,7 +196,7 @@ TASK = TASKS["eps_extraction"]
 def test_the_prompt_begins_the_same_for_all_documents_and_ends_alike(dataset):
     first, second = (TASK.prompt(document, "TEXT OF THE RELEASE") for document in dataset.documents[:2])
     shared = next(i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
-    assert shared > 350
+    assert shared > 300
     assert "TEXT OF THE RELEASE" not in first[:shared]
     document = dataset.documents[0]
     assert first.index(document.company) < first.index(document.period) < first.index("TEXT OF THE RELEASE")
