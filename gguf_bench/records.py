@@ -107,6 +107,7 @@ class Answer:
     """What a model said about one document.
 
     `status` is "answered" or "over_context" (the prompt did not fit; nothing was asked). `output` is the raw text.
+    `decoded_prompt_tokens` are those of `prompt_tokens` that were not in the cache already, in `prompt_seconds`.
     """
 
     document_id: str
@@ -114,8 +115,10 @@ class Answer:
     prompt_sha256: str
     output: str = ""
     prompt_tokens: int = 0
+    decoded_prompt_tokens: int = 0
     generated_tokens: int = 0
-    seconds: float = 0.0
+    prompt_seconds: float = 0.0
+    generation_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,3 +132,41 @@ class Score:
     values: Mapping[str, Decimal | None] | None
     kinds: Mapping[str, str]
     value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How answers are computed. Two answers are the same experiment only when all of this is equal.
+
+    `gpu_layers` is what was asked for ("auto", "all" or a number); `build` names the llama.cpp that computes, with the
+    CPU and GPU features it uses; `engine` is raised whenever prompts or decoding change in a way that changes answers.
+    """
+
+    engine: int
+    build: str
+    gpu_layers: str
+    n_threads: int
+    n_batch: int
+    extra_buffers: bool
+    max_answer_tokens: int
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A model is ready: what its context holds, how much of it landed on a GPU, and the memory taken so far."""
+
+    load_seconds: float
+    n_ctx: int
+    gpu_layers: int
+    n_layers: int
+    gpu_build: bool
+    peak_rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A contender is through: the most memory it took."""
+
+    peak_rss_bytes: int
+    peak_vram_bytes: int | None

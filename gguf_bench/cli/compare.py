@@ -1,0 +1,103 @@
+"""`gguf-bench compare`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gguf_bench.cli.state import State, group_option, json_option, pass_state, quant_option, quants
+
+SOME_FAILED = 3
+
+
+class GpuLayers(click.ParamType[str]):
+    """auto, all, or a number."""
+
+    name = "auto|all|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value in ("auto", "all") or str(value).isdecimal():
+            return str(value)
+        self.fail(f"{value!r} is neither auto, all nor a number of layers", param, ctx)
+
+
+class ExcerptChars(click.ParamType[int | None]):
+    """A number of characters, or none for the whole text."""
+
+    name = "CHARS|none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value is None or value == "none":
+            return None
+        if str(value).isdecimal() and int(value) >= 200:
+            return int(value)
+        self.fail(f"{value!r} is neither a number of characters (200 or more) nor none", param, ctx)
+
+
+@click.command()
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@quant_option
+@group_option
+@click.option("-t", "--task", "task_name", default="eps_extraction", show_default=True, help="What is asked.")
+@click.option(
+    "--dataset", "dataset_name", metavar="NAME|FILE", help="Built-in dataset or JSONL file [default: eps-v1]."
+)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="A fixed, balanced sample of N documents.")
+@click.option(
+    "--excerpt", type=ExcerptChars(), default="6000", show_default=True, help="Characters shown to the model."
+)
+@click.option("--name", default="", metavar="S", help="A name for the run.")
+@click.option("--description", default="", metavar="S", help="What the run is about.")
+@click.option("--gpu-layers", type=GpuLayers(), default="auto", show_default=True, help="Layers on the GPU.")
+@click.option("--fresh", is_flag=True, help="Compute every answer anew.")
+@json_option
+@pass_state
+def compare(
+    state: State,
+    models: tuple[str, ...],
+    quant_names: tuple[str, ...],
+    groups: tuple[str, ...],
+    task_name: str,
+    dataset_name: str | None,
+    limit: int | None,
+    excerpt: int | None,
+    name: str,
+    description: str,
+    gpu_layers: str,
+    fresh: bool,
+    as_json: bool,
+) -> None:
+    """Run MODELs over a dataset, score what they answer, and print the leaderboard and what it shows.
+
+    Does whatever is missing: pull, convert, quantize. Every answer is stored as it comes, so a run that was stopped
+    goes on where it stopped when the same command is given again, and nothing is computed twice.
+
+    \b
+    gguf-bench compare smollm2_135m -q Q8_0 -q Q4_K_M -q Q2_K
+    gguf-bench compare --group starter_models --limit 60 --json
+    gguf-bench compare ./my-model.Q4_K_M.gguf --dataset my-releases.jsonl
+    """
+    from gguf_bench import dataset as datasets
+    from gguf_bench import pipeline, report
+    from gguf_bench.cli.bars import Bars
+    from gguf_bench.tasks import TASKS
+
+    if task_name not in TASKS:
+        raise click.BadParameter(f"{task_name!r} is none of: {', '.join(TASKS)}", param_hint="--task")
+    contenders = pipeline.contenders(state.specs(models, groups), quants(quant_names))
+    documents = datasets.load(dataset_name or datasets.DEFAULT_DATASET)
+    options = pipeline.Options(
+        task=TASKS[task_name],
+        dataset=datasets.limit(documents, limit) if limit else documents,
+        excerpt_chars=excerpt,
+        gpu_layers=gpu_layers,
+        name=name,
+        description=description,
+        fresh=fresh,
+    )
+    run_id = pipeline.compare(contenders, options, state.store, Bars())
+    comparison = pipeline.comparison(run_id, state.store)
+    report.print_comparison(comparison, as_json=as_json)
+    if any(row["status"] == "failed" for row in comparison.leaderboard):
+        click.get_current_context().exit(SOME_FAILED)

@@ -1,0 +1,61 @@
+"""`gguf-bench quantize`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gguf_bench.cli.state import State, json_option, pass_state, print_json, quant_option, quants
+
+
+@click.command()
+@click.argument("model", required=False)
+@quant_option
+@click.option("--allow-requantize", is_flag=True, help="Quantize a file that is quantized already.")
+@click.option("--dry-run", is_flag=True, help="Only show what each type comes to.")
+@click.option("--list", "list_types", is_flag=True, help="Show every type there is.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Write into this folder.")
+@json_option
+@pass_state
+def quantize(
+    state: State,
+    model: str | None,
+    quant_names: tuple[str, ...],
+    allow_requantize: bool,
+    dry_run: bool,
+    list_types: bool,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Quantize MODEL (pulled and converted first where needed), and print one path a line.
+
+    The bytes are those of llama-quantize.
+
+    \b
+    gguf-bench quantize HuggingFaceTB/SmolLM2-135M-Instruct -q Q4_K_M -q Q8_0 -o .
+    gguf-bench quantize --list
+    """
+    from gguf_bench import report
+
+    if list_types:
+        report.print_quants(as_json=as_json)
+        return
+    if model is None or not quant_names:
+        raise click.UsageError("give a MODEL and at least one -q TYPE; --list shows the types")
+    from gguf_bench import pipeline
+    from gguf_bench.cli.bars import Bars
+
+    (spec,), wanted = state.specs([model]), quants(quant_names)
+    if dry_run:
+        sizes = pipeline.planned_sizes(spec, wanted, state.store, allow_requantize=allow_requantize, progress=Bars())
+        report.print_planned_sizes(sizes, as_json=as_json)
+        return
+    paths = pipeline.quantize(
+        spec, wanted, state.store, folder=output, allow_requantize=allow_requantize, progress=Bars()
+    )
+    if as_json:
+        print_json([str(path) for path in paths])
+        return
+    for path in paths:
+        click.echo(path)

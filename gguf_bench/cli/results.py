@@ -1,0 +1,40 @@
+"""`gguf-bench results`"""
+
+from __future__ import annotations
+
+import click
+
+from gguf_bench.cli.state import State, json_option, pass_state
+
+
+@click.group()
+def results() -> None:
+    """Look at what is stored."""
+
+
+@results.command("list")
+@json_option
+@pass_state
+def list_runs(state: State, as_json: bool) -> None:
+    """List every run, newest first."""
+    from gguf_bench import report
+
+    report.print_runs(state.store.runs(), as_json=as_json)
+
+
+@results.command()
+@click.argument("run_id", type=int, metavar="RUN")
+@json_option
+@pass_state
+def show(state: State, run_id: int, as_json: bool) -> None:
+    """Show the leaderboard and the verdicts of RUN, as `compare` printed them."""
+    from gguf_bench import pipeline, report
+
+    report.print_comparison(pipeline.comparison(run_id, state.store), as_json=as_json)
+
+
+@results.command()
+@pass_state
+def path(state: State) -> None:
+    """Print where the store is."""
+    click.echo(state.store_path)

@@ -1,0 +1,163 @@
+"""COMPARE: stored answers -> figures with intervals, and what they show about two contenders. Pure: rows in, rows out.
+
+The unit is the document: the three fields of one release are correlated, and so are releases of one company, so
+variances are clustered by company.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scipy.special import stdtr, stdtrit
+
+from gguf_bench.records import FIELDS
+
+Row = Mapping[str, Any]
+
+EXACT = 1 - 1e-9
+"""A document's score counts as all right from here on: thirds are not exact in binary."""
+
+SEEN_WITH_80_PERCENT = 2.8
+"""Standard errors a true difference must measure to be shown, four times out of five, at the 5 % level."""
+
+
+def summarise(answers: Sequence[Row], companies: Mapping[str, str]) -> dict[str, float | int | None]:
+    """The figures of one contender, named as in the view `eps_scores`.
+
+    `answers` are rows of `answers`, `companies` maps document ids to the company that issued them.
+    """
+    clusters = [companies[answer["document_id"]] for answer in answers]
+    scores = [answer["score"] for answer in answers]
+    exact = [float(score >= EXACT) for score in scores]
+    low, high = interval(scores, clusters)
+    exact_low, exact_high = interval(exact, clusters)
+    asked = sum(answer["status"] != "over_context" for answer in answers)
+    kinds = [answer[f"kind_{field}"] for answer in answers for field in FIELDS]
+    return {
+        "n_documents": len(answers),
+        "eps_score": _mean(scores),
+        "eps_score_low": low,
+        "eps_score_high": high,
+        "exact_match": _mean(exact),
+        "exact_match_low": exact_low,
+        "exact_match_high": exact_high,
+        **{
+            f"{field}_accuracy": _mean([float(answer[f"kind_{field}"] == "right") for answer in answers])
+            for field in FIELDS
+        },
+        "unparseable": sum(answer["status"] == "unparseable" for answer in answers),
+        "over_context": sum(answer["status"] == "over_context" for answer in answers),
+        "missed": kinds.count("missed"),
+        "hallucinated": kinds.count("hallucinated"),
+        "prompt_tokens_per_second": _rate(answers, "decoded_prompt_tokens", "prompt_seconds"),
+        "generation_tokens_per_second": _rate(answers, "generated_tokens", "generation_seconds"),
+        "documents_per_minute": 60 * asked / seconds if (seconds := sum(a["seconds"] for a in answers)) else None,
+    }
+
+
+def interval(
+    values: Sequence[float], clusters: Sequence[str], level: float = 0.95
+) -> tuple[float | None, float | None]:
+    """A two-sided interval for the mean of `values` in [0, 1], clustered.
+
+    Wilson's interval at the effective number of documents: as many independent yes/no answers as have the variance
+    the clustered mean has (Franco et al. 2019 compare such intervals for survey proportions). It stays in [0, 1] and
+    does not collapse when every document scores the same.
+    """
+    if not values:
+        return None, None
+    mean, n_clusters = math.fsum(values) / len(values), len(set(clusters))
+    variance = _variance_of_mean(values, clusters)
+    spread = mean * (1 - mean)
+    effective = spread / variance if variance > 0 and spread > 0 else n_clusters
+    quantile = float(stdtrit(max(1, n_clusters - 1), 0.5 + level / 2))
+    square = quantile**2 / effective
+    centre = (mean + square / 2) / (1 + square)
+    half = math.sqrt(square * (spread + square / 4)) / (1 + square)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the documents both answered show about two contenders: `better` minus `worse`, in score (0 … 1).
+
+    `p_value` is Holm-adjusted over all pairs of the comparison; `shown` says whether it is below 5 %. `detectable` is
+    the smallest true difference that this many documents would show four times out of five.
+    """
+
+    better: str
+    worse: str
+    n_documents: int
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    detectable: float
+    shown: bool
+
+    def in_words(self) -> str:
+        if self.n_documents < 2:
+            return f"{self.better} and {self.worse} share {self.n_documents} documents: nothing can be said"
+        points, low, high = (f"{100 * figure:.1f}" for figure in (self.difference, self.low, self.high))
+        if self.shown:
+            return f"{self.better} is better than {self.worse} by {points} points [{low}, {high}]"
+        return (
+            f"{self.better} and {self.worse}: no difference can be shown at n = {self.n_documents} "
+            f"({points} points [{low}, {high}]); differences under {100 * self.detectable:.1f} points would not be seen"
+        )
+
+
+def verdicts(scores: Mapping[str, Mapping[str, float]], companies: Mapping[str, str]) -> list[Verdict]:
+    """Every pair of contenders, paired by document, widest difference first.
+
+    `scores` maps a contender's name to its scores by document id. A difference's interval and p-value are of Student's
+    t on the clustered standard error, the p-values adjusted by Holm's step-down method.
+    """
+    pairs = [_pair(a, b, scores, companies) for a, b in itertools.combinations(scores, 2)]
+    pairs.sort(key=lambda pair: pair.p_value)
+    adjusted, at_least = [], 0.0
+    for rank, pair in enumerate(pairs):
+        at_least = max(at_least, min(1.0, pair.p_value * (len(pairs) - rank)))
+        adjusted.append(replace(pair, p_value=at_least, shown=at_least < 0.05))
+    return sorted(adjusted, key=lambda pair: -pair.difference)
+
+
+def _pair(a: str, b: str, scores: Mapping[str, Mapping[str, float]], companies: Mapping[str, str]) -> Verdict:
+    shared = [document for document in scores[a] if document in scores[b]]
+    differences = [scores[a][document] - scores[b][document] for document in shared]
+    mean = math.fsum(differences) / len(differences) if differences else 0.0
+    if mean < 0:
+        a, b, mean, differences = b, a, -mean, [-difference for difference in differences]
+    clusters = [companies[document] for document in shared]
+    error = math.sqrt(_variance_of_mean(differences, clusters)) if differences else 0.0
+    freedom = max(1, len(set(clusters)) - 1)
+    half = float(stdtrit(freedom, 0.975)) * error
+    p_value = 2 * float(stdtr(freedom, -mean / error)) if error > 0 else 1.0
+    detectable = SEEN_WITH_80_PERCENT * error
+    return Verdict(a, b, len(shared), mean, mean - half, mean + half, p_value, detectable, shown=False)
+
+
+def _rate(answers: Sequence[Row], amount: str, seconds: str) -> float | None:
+    total_seconds = math.fsum(answer[seconds] for answer in answers)
+    return sum(answer[amount] for answer in answers) / total_seconds if total_seconds else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
+
+
+def _variance_of_mean(values: Sequence[float], clusters: Sequence[str]) -> float:
+    """Variance of the mean with the cluster as the unit (the sandwich estimator with its G / (G - 1) correction)."""
+    mean = math.fsum(values) / len(values)
+    totals: dict[str, float] = defaultdict(float)
+    for value, cluster in zip(values, clusters, strict=True):
+        totals[cluster] += value - mean
+    n_clusters = len(totals)
+    if n_clusters < 2:
+        return 0.0
+    return n_clusters / (n_clusters - 1) * math.fsum(total**2 for total in totals.values()) / len(values) ** 2

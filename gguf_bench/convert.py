@@ -1,0 +1,70 @@
+"""CONVERT: a checkpoint folder -> GGUF, by the `converters` package. The only caller of it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import converters
+from gguf_bench.errors import CheckpointError
+from gguf_bench.paths import cache_folder
+from gguf_bench.progress import SILENT, Progress
+from gguf_bench.records import Checkpoint
+
+OUTTYPES = ("auto", "f32", "f16", "bf16", "q8_0")
+
+
+def check(folder: Path) -> None:
+    """Raise CheckpointError where config.json or the tokenizer in `folder` cannot be converted; reads no weights."""
+    try:
+        converters.inspect_checkpoint(folder)
+    except converters.ConversionError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def target_path(checkpoint: Checkpoint, outtype: str) -> Path:
+    """Where `convert` puts its file when not told: in our cache, by repo and commit, or by a folder's content."""
+    try:
+        label = converters.resolve_outtype(checkpoint.folder, outtype).upper()
+    except converters.ConversionError as error:
+        raise CheckpointError(str(error)) from error
+    if checkpoint.repo and checkpoint.commit:
+        folder, name = checkpoint.repo.replace("/", "--"), checkpoint.repo.split("/")[-1]
+        return cache_folder() / "gguf" / folder / checkpoint.commit[:12] / f"{name}-{label}.gguf"
+    name = checkpoint.folder.absolute().name
+    return cache_folder() / "gguf" / name / _fingerprint(checkpoint.folder) / f"{name}-{label}.gguf"
+
+
+def _fingerprint(folder: Path) -> str:
+    """12 hex digits that change whenever a file in `folder` does (by name, size or time)."""
+    facts = sorted(
+        f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in folder.iterdir() if path.is_file()
+    )
+    return hashlib.sha256("\n".join([str(folder.resolve()), *facts]).encode()).hexdigest()[:12]
+
+
+def convert(checkpoint: Checkpoint, target: Path, outtype: str = "auto", *, progress: Progress = SILENT) -> Path:
+    """Convert `checkpoint` to `target`, which is there whole or not at all; returns it.
+
+    The bytes are those of llama.cpp's converter. Raises CheckpointError with the converter's reason.
+    """
+    bar = None
+    done = 0
+
+    def advance(bytes_done: int, bytes_total: int) -> None:
+        nonlocal bar, done
+        if bar is None:
+            bar = progress.bar(f"convert {target.name}", bytes_total, "B")
+        bar.advance(bytes_done - done)
+        done = bytes_done
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return converters.convert(checkpoint.folder, target, outtype=outtype, progress=advance)
+    except converters.ConversionError as error:
+        raise CheckpointError(str(error)) from error
+    except OSError as error:
+        raise CheckpointError(f"{error.filename or target}: {error.strerror or error}") from error
+    finally:
+        if bar is not None:
+            bar.close()

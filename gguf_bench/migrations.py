@@ -1,0 +1,179 @@
+"""The store's schema, as steps. Append a step; never edit one that was released."""
+
+from __future__ import annotations
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("gguf_bench")
+
+
+@migrations()
+def m001_first_tables(db: Database) -> None:
+    """Files, runs, contenders, answers, the documents' labels, and the view `eps_scores`."""
+    for statement in FIRST_TABLES.split(";"):
+        db.execute(statement)  # one by one: executescript would end the migration's transaction
+
+
+FIRST_TABLES = """
+create table locks (
+    repo text not null,
+    revision text not null,          -- what the user named, '' for the default branch
+    commit_sha text not null,
+    created text not null,
+    primary key (repo, revision)
+);
+create table artifacts (             -- every GGUF file, by content
+    sha256 text primary key,
+    path text not null,              -- where it was last seen
+    size_bytes integer not null,
+    quant text not null,
+    bits_per_weight real not null,
+    n_params integer not null,
+    architecture text not null,
+    context_train integer not null,
+    source_repo text,
+    source_commit text,
+    parent_sha256 text references artifacts (sha256),
+    made_by text not null,           -- 'downloaded', 'found', 'converted' or 'quantized'
+    made_with text not null,         -- JSON: versions and options
+    created text not null
+);
+create table file_hashes (           -- so that gigabytes are hashed once
+    path text primary key,
+    size_bytes integer not null,
+    mtime_ns integer not null,
+    sha256 text not null
+);
+create table runs (
+    id integer primary key,
+    key text not null,               -- what makes two invocations the same comparison
+    name text not null,
+    description text not null,
+    status text not null,            -- 'running', 'interrupted', 'finished'
+    created text not null,
+    finished text,
+    task text not null,
+    task_version text not null,
+    prompt_version text not null,
+    scorer_version text not null,
+    dataset text not null,
+    dataset_sha256 text not null,
+    n_documents integer not null,
+    excerpt_chars integer,           -- null: the whole text
+    excerpt_version text not null,
+    settings text not null,          -- JSON: how answers were computed
+    machine text not null,           -- JSON: CPU, GPUs, memory, OS
+    versions text not null           -- JSON: gguf-bench, llama.cpp, python
+);
+create index runs_key on runs (key);
+create table documents (             -- labels, so that answers can be scored again without the dataset
+    dataset_sha256 text not null,
+    document_id text not null,
+    position integer not null,
+    company text not null,
+    period text not null,
+    tier text not null,
+    tags text not null,              -- JSON
+    gold text not null,              -- JSON, numbers as printed
+    traps text not null,             -- JSON
+    primary key (dataset_sha256, document_id)
+);
+create table contenders (
+    id integer primary key,
+    run_id integer not null references runs (id) on delete cascade,
+    position integer not null,
+    model text not null,
+    display_name text not null,
+    model_group text not null,
+    parameters text,
+    quant text,                      -- what was asked for, or found in the file
+    file_sha256 text references artifacts (sha256),
+    settings_sha256 text not null,
+    status text not null,            -- 'pending', 'running', 'finished' or 'failed'
+    error text,
+    n_ctx integer,
+    gpu_layers integer,
+    load_seconds real,
+    prompt_tokens_per_second real,
+    generation_tokens_per_second real,
+    documents_per_minute real,
+    peak_rss_bytes integer,
+    peak_vram_bytes integer,
+    n_documents integer,             -- from here on: computed from the answers when they are complete
+    eps_score real,
+    eps_score_low real,
+    eps_score_high real,
+    exact_match real,
+    exact_match_low real,
+    exact_match_high real,
+    basic_accuracy real,
+    diluted_accuracy real,
+    adjusted_accuracy real,
+    unparseable integer,
+    over_context integer,
+    missed integer,
+    hallucinated integer,
+    unique (run_id, model, quant)
+);
+create index contenders_file on contenders (file_sha256, settings_sha256);
+create table answers (
+    contender_id integer not null references contenders (id) on delete cascade,
+    document_id text not null,
+    status text not null,            -- 'answered', 'unparseable' or 'over_context'
+    prompt_sha256 text not null,
+    output text not null,
+    basic real,
+    diluted real,
+    adjusted real,
+    kind_basic text not null,
+    kind_diluted text not null,
+    kind_adjusted text not null,
+    score real not null,
+    prompt_tokens integer not null,
+    decoded_prompt_tokens integer not null,  -- those that were not in the cache already
+    generated_tokens integer not null,
+    prompt_seconds real not null,
+    generation_seconds real not null,
+    seconds real not null,
+    primary key (contender_id, document_id)
+) without rowid;
+create view eps_scores as
+    select
+        runs.id as run_id,
+        runs.name as run_name,
+        runs.created,
+        contenders.status,
+        contenders.model,
+        contenders.display_name,
+        contenders.model_group,
+        coalesce(artifacts.quant, contenders.quant) as quant,
+        contenders.file_sha256,
+        artifacts.size_bytes,
+        artifacts.bits_per_weight,
+        contenders.n_documents,
+        contenders.eps_score,
+        contenders.eps_score_low,
+        contenders.eps_score_high,
+        contenders.exact_match,
+        contenders.exact_match_low,
+        contenders.exact_match_high,
+        contenders.basic_accuracy,
+        contenders.diluted_accuracy,
+        contenders.adjusted_accuracy,
+        contenders.unparseable,
+        contenders.over_context,
+        contenders.missed,
+        contenders.hallucinated,
+        contenders.prompt_tokens_per_second,
+        contenders.generation_tokens_per_second,
+        contenders.documents_per_minute,
+        contenders.load_seconds,
+        contenders.peak_rss_bytes,
+        contenders.peak_vram_bytes,
+        contenders.gpu_layers,
+        contenders.error
+    from contenders
+    join runs on runs.id = contenders.run_id
+    left join artifacts on artifacts.sha256 = contenders.file_sha256
+    order by runs.id, contenders.position
+"""

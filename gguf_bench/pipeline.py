@@ -1,0 +1,485 @@
+"""The arrows themselves: chains the stages, does what is missing, saves every answer as it comes, and resumes.
+
+    spec -> pull -> convert -> quantize -> describe = a GgufFile;  GgufFile -> run -> score -> store;  store -> compare
+
+The only module that joins stages, and the only writer of the store.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from gguf_bench import compare as compare_stage
+from gguf_bench import convert as convert_stage
+from gguf_bench import llama_build
+from gguf_bench import quantize as quantize_stage
+from gguf_bench import run as run_stage
+from gguf_bench.describe import describe
+from gguf_bench.errors import GgufBenchError, ModelError
+from gguf_bench.excerpt import EXCERPT_VERSION, excerpt
+from gguf_bench.gguf_files import gguf_shards
+from gguf_bench.package import find_package_gguf
+from gguf_bench.paths import cache_folder
+from gguf_bench.progress import SILENT, Progress
+from gguf_bench.quants import Quant
+from gguf_bench.quants import quant as find_quant
+from gguf_bench.records import Answer, Checkpoint, Dataset, Finished, GgufFile, Loaded, ModelSpec, Settings
+from gguf_bench.score import score_over_context
+from gguf_bench.store import Row, Store, now, settings_sha256
+from gguf_bench.tasks import Task
+
+DEFAULT_QUANT = "Q4_K_M"
+"""What a checkpoint is run as when nobody says otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a comparison was asked for, apart from its contenders. `excerpt_chars` None sends the whole text."""
+
+    task: Task
+    dataset: Dataset
+    excerpt_chars: int | None
+    gpu_layers: str = "auto"
+    name: str = ""
+    description: str = ""
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One model at one quantization; `quant` None runs the file as it is."""
+
+    spec: ModelSpec
+    quant: Quant | None
+
+    @property
+    def label(self) -> str:
+        return f"{self.spec.key} {self.quant.name}" if self.quant else self.spec.key
+
+
+def contenders(specs: Sequence[ModelSpec], quants: Sequence[Quant]) -> list[Contender]:
+    """Every model at every one of `quants`; without any, at what its entry asks for, or Q4_K_M for a checkpoint."""
+    found = [Contender(spec, quant) for spec in specs for quant in (quants or [_own_quant(spec)])]
+    return list({(contender.spec.key, contender.quant): contender for contender in found}.values())
+
+
+def _own_quant(spec: ModelSpec) -> Quant | None:
+    if _is_ready(spec):
+        return None
+    return find_quant(spec.quantization or DEFAULT_QUANT)
+
+
+def _is_ready(spec: ModelSpec) -> bool:
+    """Whether the model is a GGUF already, rather than a checkpoint to convert."""
+    is_gguf = spec.path is not None and spec.path.suffix == ".gguf"
+    return bool(spec.provider == "package" or spec.ready_quantization or spec.file or is_gguf)
+
+
+# --- spec -> GgufFile ---
+
+
+def pull(spec: ModelSpec, store: Store, progress: Progress = SILENT) -> Path:
+    """What `spec` names, on disk: a checkpoint folder, or the first part of a GGUF.
+
+    A Hub repo is pulled at the commit it was first pulled at, which the store keeps. Raises HubError and its kinds,
+    and CheckpointError for a checkpoint that cannot be converted, before its weights are fetched.
+    """
+    return _fetched(spec, store, progress)[0]
+
+
+def _fetched(spec: ModelSpec, store: Store, progress: Progress) -> tuple[Path, str | None, str | None]:
+    """(folder or first GGUF part, Hub repo, commit)."""
+    if spec.provider == "openai":
+        raise ModelError(f"{spec.key} is served by an endpoint, which cannot be run yet", hint="leave it out for now")
+    if spec.provider == "package":
+        return find_package_gguf(str(spec.package), spec.file), None, None
+    if spec.path is not None:
+        return spec.path, None, None
+    from gguf_bench import hub  # huggingface_hub takes its time to import, and most runs need no Hub
+
+    commit = store.locked_commit(str(spec.name), spec.revision)
+    check = None if _is_ready(spec) else convert_stage.check
+    pulled = hub.pull(spec, commit=commit, progress=progress, check=check)
+    store.lock_commit(pulled.plan.repo, spec.revision, pulled.plan.commit)
+    where = pulled.paths[0] if pulled.plan.kind == "gguf" else pulled.folder
+    return where, pulled.plan.repo, pulled.plan.commit
+
+
+def convert(
+    spec: ModelSpec, store: Store, outtype: str = "auto", target: Path | None = None, progress: Progress = SILENT
+) -> Path:
+    """The GGUF of the checkpoint `spec` names, pulled and converted; an earlier file in our cache is used again."""
+    return _converted(spec, store, outtype, target, progress).path
+
+
+def _converted(spec: ModelSpec, store: Store, outtype: str, target: Path | None, progress: Progress) -> GgufFile:
+    where, repo, commit = _fetched(spec, store, progress)
+    if not where.is_dir():
+        raise ModelError(f"{spec.key} is a GGUF already: {where}", hint="quantize it instead")
+    checkpoint = Checkpoint(folder=where, repo=repo, commit=commit)
+    path = target or convert_stage.target_path(checkpoint, outtype)
+    if target is not None or not path.exists():
+        progress.say(f"converting {spec.key} to {path.name}")
+        convert_stage.convert(checkpoint, path, outtype, progress=progress)
+    made_with = {"outtype": outtype, "gguf_bench": version("gguf-bench"), "checkpoint": str(where)}
+    return _recorded(path, store, repo, commit, made_by="converted", made_with=made_with)
+
+
+def quantize(
+    spec: ModelSpec,
+    quants: Sequence[Quant],
+    store: Store,
+    *,
+    folder: Path | None = None,
+    allow_requantize: bool = False,
+    progress: Progress = SILENT,
+) -> list[Path]:
+    """The model in each of `quants`, pulled, converted and quantized as needed; their paths in the order asked for."""
+    source = _source(spec, store, progress)
+    return [_quantized(source, quant, store, folder, allow_requantize, progress).path for quant in quants]
+
+
+def planned_sizes(
+    spec: ModelSpec, quants: Sequence[Quant], store: Store, *, allow_requantize: bool, progress: Progress = SILENT
+) -> list[tuple[Quant, quantize_stage.QuantizedSize]]:
+    """What `quantize` would come to, without writing anything but the converted source."""
+    source = _source(spec, store, progress)
+    allow = allow_requantize or spec.provider == "package"
+    return [(quant, quantize_stage.planned_size(source, quant, allow_requantize=allow)) for quant in quants]
+
+
+def _source(spec: ModelSpec, store: Store, progress: Progress) -> GgufFile:
+    """The GGUF that `spec` is quantized from: its checkpoint converted at its own precision, or its GGUF as it is."""
+    if _is_ready(spec):
+        where, repo, commit = _fetched(spec, store, progress)
+        return _recorded(where, store, repo, commit, made_by="found" if repo is None else "downloaded", made_with={})
+    return _converted(spec, store, "auto", None, progress)
+
+
+def _quantized(
+    source: GgufFile, quant: Quant, store: Store, folder: Path | None, allow_requantize: bool, progress: Progress
+) -> GgufFile:
+    target = _quantized_path(source, quant, folder)
+    if folder is not None or not target.exists():
+        progress.say(f"quantizing {source.path.name} to {quant.name}")
+        if source.quant not in quantize_stage.UNQUANTIZED:
+            progress.say(f"note: made from {source.quant} weights, so what {source.quant} lost is lost in it too")
+        quantize_stage.quantize(source, quant, target, allow_requantize=allow_requantize, progress=progress)
+    made_with = {
+        "llama_cpp_python": llama_build.installed_version(),
+        "gguf_bench": version("gguf-bench"),
+        "requantized_from": None if source.quant in quantize_stage.UNQUANTIZED else source.quant,
+    }
+    return _recorded(
+        target, store, source.repo, source.commit, made_by="quantized", made_with=made_with, parent=source.sha256
+    )
+
+
+def _quantized_path(source: GgufFile, quant: Quant, folder: Path | None) -> Path:
+    """Beside a file of our own cache; for anybody else's file, in our cache by its content."""
+    name = quantize_stage.target_name(source.path, quant)
+    if folder is not None:
+        return folder / name
+    if source.path.is_relative_to(cache_folder()):
+        return source.path.with_name(name)
+    return cache_folder() / "gguf" / source.path.stem / source.sha256[:12] / name
+
+
+def _recorded(
+    path: Path,
+    store: Store,
+    repo: str | None,
+    commit: str | None,
+    *,
+    made_by: str,
+    made_with: Mapping[str, Any],
+    parent: str | None = None,
+) -> GgufFile:
+    """The file's facts, from the store where its content is known, else read and recorded."""
+    shards = gguf_shards(path)
+    sha256 = store.sha256(shards)
+    known = store.artifact(sha256)
+    if known is not None:
+        gguf = GgufFile(
+            path=path,
+            shard_paths=shards,
+            sha256=sha256,
+            repo=repo or known["source_repo"],
+            commit=commit or known["source_commit"],
+            **{name: known[name] for name in GGUF_FACTS},
+        )
+    else:
+        gguf = describe(shards, sha256, repo=repo, commit=commit)
+    store.save_artifact(gguf, made_by=made_by, made_with=made_with, parent_sha256=parent)
+    return gguf
+
+
+GGUF_FACTS = ("size_bytes", "quant", "bits_per_weight", "n_params", "architecture", "context_train")
+
+
+def gguf_of(contender: Contender, store: Store, progress: Progress = SILENT) -> GgufFile:
+    """The file a contender is run from; pulls, converts and quantizes what is missing."""
+    spec, quant = contender.spec, contender.quant
+    if quant is None:
+        return _source(spec, store, progress)
+    if not _is_ready(spec) and quant.name in quantize_stage.UNQUANTIZED:
+        return _converted(spec, store, quant.name.lower(), None, progress)
+    source = _source(spec, store, progress)
+    if source.quant == quant.name:
+        return source
+    # A package ships the one file it has. A quantized file named by hand may have a better source, so it is refused.
+    return _quantized(source, quant, store, None, spec.provider == "package", progress)
+
+
+# --- GgufFile -> answers ---
+
+
+def compare(asked: Sequence[Contender], options: Options, store: Store, progress: Progress = SILENT) -> int:
+    """Run every contender that is not finished yet, store what it answers, and return the run's id.
+
+    A contender that fails is recorded with its reason and the next one runs. Interrupted, the run is left resumable:
+    the same call goes on where it stopped. A finished run asked for again is returned as it is, unless `fresh`.
+    """
+    key = _run_key(asked, options)
+    with store.run_lock(key):
+        build = llama_build.look()
+        settings = _settings(build, options, progress)
+        files = [_prepared(contender, store, progress) for contender in asked]
+        run_id, settings = _find_or_create(key, asked, files, options, settings, build, store)
+        store.set_run(run_id, status="running")
+        session = _Session.of(options, settings, store, progress)
+        try:
+            for contender, file, row in zip(asked, files, store.contenders(run_id), strict=True):
+                if row["status"] != "finished":
+                    session.run(contender, file, row["id"])
+        except BaseException:
+            store.set_run(run_id, status="interrupted")
+            raise
+        store.set_run(run_id, status="finished", finished=now())
+        return run_id
+
+
+def _prepared(contender: Contender, store: Store, progress: Progress) -> GgufFile | GgufBenchError:
+    try:
+        return gguf_of(contender, store, progress)
+    except GgufBenchError as error:
+        progress.say(f"{contender.label} failed: {error}")
+        return error
+
+
+def _settings(build: llama_build.Build, options: Options, progress: Progress) -> Settings:
+    extra_buffers = llama_build.extra_buffers_work()
+    if not extra_buffers:
+        progress.say(
+            "this build of llama.cpp crashes in its AMX code, so it runs without it, several times slower; "
+            f"to mend it: {llama_build.mend_command()}"
+        )
+    return Settings(
+        engine=run_stage.ENGINE,
+        build=build.name,
+        gpu_layers=options.gpu_layers,
+        n_threads=build.physical_cores,
+        n_batch=run_stage.N_BATCH,
+        extra_buffers=extra_buffers,
+        max_answer_tokens=options.task.max_answer_tokens,
+    )
+
+
+def _run_key(asked: Sequence[Contender], options: Options) -> str:
+    """What makes two calls the same comparison: everything that was asked for, nothing about the machine."""
+    identity = {
+        "name": options.name,
+        "task": [options.task.name, options.task.version, options.task.prompt_version, options.task.scorer_version],
+        "dataset": [options.dataset.sha256, [document.id for document in options.dataset.documents]],
+        "excerpt": [options.excerpt_chars, EXCERPT_VERSION],
+        "gpu_layers": options.gpu_layers,
+        "contenders": [[dataclasses.asdict(c.spec), c.quant.name if c.quant else None] for c in asked],
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _find_or_create(
+    key: str,
+    asked: Sequence[Contender],
+    files: Sequence[GgufFile | GgufBenchError],
+    options: Options,
+    settings: Settings,
+    build: llama_build.Build,
+    store: Store,
+) -> tuple[int, Settings]:
+    """The run to go on with, and the settings it began with; a new one where there is none, or it is no longer alike.
+
+    Alike means the same files and the same llama.cpp. The number of threads and the rest is the run's own.
+    """
+    run = None if options.fresh else store.find_run(key)
+    if run is not None:
+        began_with = Settings(**json.loads(run["settings"]))
+        rows = store.contenders(run["id"])
+        if began_with.build == settings.build and all(
+            _same_file(row["file_sha256"], file) for row, file in zip(rows, files, strict=True)
+        ):
+            return run["id"], began_with
+    task, dataset = options.task, options.dataset
+    facts = {
+        "key": key,
+        "name": options.name,
+        "description": options.description,
+        "task": task.name,
+        "task_version": task.version,
+        "prompt_version": task.prompt_version,
+        "scorer_version": task.scorer_version,
+        "dataset": dataset.name,
+        "dataset_sha256": dataset.sha256,
+        "n_documents": len(dataset.documents),
+        "excerpt_chars": options.excerpt_chars,
+        "excerpt_version": EXCERPT_VERSION,
+        "settings": json.dumps(dataclasses.asdict(settings), sort_keys=True),
+        "machine": json.dumps(_machine(build)),
+        "versions": json.dumps(
+            {"gguf_bench": version("gguf-bench"), "llama_cpp": build.version, "python": platform.python_version()}
+        ),
+    }
+    rows = [
+        {
+            "model": contender.spec.key,
+            "display_name": contender.spec.display_name or contender.spec.key,
+            "model_group": contender.spec.group,
+            "parameters": contender.spec.parameters,
+            "quant": contender.quant.name if contender.quant else None,
+            "settings_sha256": settings_sha256(_settings_of(contender, settings)),
+            "status": "pending",
+        }
+        for contender in asked
+    ]
+    store.save_documents(dataset.sha256, dataset.documents)
+    return store.create_run(facts, rows), settings
+
+
+def _same_file(known_sha256: str | None, file: GgufFile | GgufBenchError) -> bool:
+    return known_sha256 is None or isinstance(file, GgufBenchError) or known_sha256 == file.sha256
+
+
+def _settings_of(contender: Contender, settings: Settings) -> Settings:
+    return replace(settings, template_kwargs=dict(contender.spec.template_kwargs))
+
+
+def _machine(build: llama_build.Build) -> dict[str, Any]:
+    page_size, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": next((device["description"] for device in build.devices if device["kind"] == "cpu"), ""),
+        "physical_cores": build.physical_cores,
+        "memory_bytes": page_size * pages,
+        "gpus": [{name: gpu[name] for name in ("description", "total_bytes")} for gpu in build.gpus],
+        "os": platform.platform(),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """One process's work on a run. `messages` maps document ids to prompts, the same ones for every contender."""
+
+    options: Options
+    settings: Settings
+    store: Store
+    progress: Progress
+    messages: Mapping[str, str]
+
+    @classmethod
+    def of(cls, options: Options, settings: Settings, store: Store, progress: Progress) -> _Session:
+        messages = {
+            document.id: options.task.prompt(document, excerpt(document.text, options.excerpt_chars))
+            for document in options.dataset.documents
+        }
+        return cls(options, settings, store, progress, messages)
+
+    def run(self, contender: Contender, file: GgufFile | GgufBenchError, contender_id: int) -> None:
+        """Ask what this contender has not answered yet; its figures are written when the last answer is there."""
+        if isinstance(file, GgufBenchError):
+            self.store.set_contender(contender_id, status="failed", error=str(file))
+            return
+        self.store.set_contender(contender_id, file_sha256=file.sha256, status="running", error=None)
+        if not self.options.fresh:
+            prompts = {document_id: run_stage.prompt_sha256(text) for document_id, text in self.messages.items()}
+            self.store.reuse_answers(contender_id, prompts)
+        answered = self.store.answered(contender_id)
+        missing = {document_id: text for document_id, text in self.messages.items() if document_id not in answered}
+        try:
+            if missing:
+                self._ask(contender, file, missing, contender_id)
+            else:
+                self.store.reuse_figures(contender_id)
+        except ModelError as error:
+            self.store.set_contender(contender_id, status="failed", error=str(error))
+            self.progress.say(f"{contender.label} failed: {error}")
+            return
+        companies = {document.id: document.company for document in self.options.dataset.documents}
+        figures = compare_stage.summarise(self.store.answers(contender_id), companies)
+        self.store.set_contender(contender_id, status="finished", **figures)
+
+    def _ask(self, contender: Contender, file: GgufFile, missing: Mapping[str, str], contender_id: int) -> None:
+        task, documents = self.options.task, {document.id: document for document in self.options.dataset.documents}
+        settings = _settings_of(contender, self.settings)
+        bar = self.progress.bar(f"{contender.spec.key} {file.quant}", len(self.messages), "docs")
+        bar.advance(len(self.messages) - len(missing))
+        try:
+            for event in run_stage.run(file, contender.spec, task, missing, settings, progress=self.progress):
+                match event:
+                    case Loaded():
+                        self._warn_of_idle_gpu(contender, event)
+                        self.store.set_contender(
+                            contender_id,
+                            load_seconds=event.load_seconds,
+                            n_ctx=event.n_ctx,
+                            gpu_layers=event.gpu_layers,
+                            peak_rss_bytes=event.peak_rss_bytes,
+                        )
+                    case Answer():
+                        document = documents[event.document_id]
+                        fits = event.status == "answered"
+                        score = task.score(event.output, document) if fits else score_over_context(document)
+                        self.store.save_answer(contender_id, event, score)
+                        bar.advance(1)
+                    case Finished():
+                        self.store.set_contender(contender_id, **dataclasses.asdict(event))
+        finally:
+            bar.close()
+
+    def _warn_of_idle_gpu(self, contender: Contender, loaded: Loaded) -> None:
+        if loaded.gpu_build and loaded.gpu_layers == 0 and self.settings.gpu_layers != "0":
+            self.progress.say(
+                f"WARNING: {contender.label} runs on the CPU alone, though this llama.cpp is built for GPUs: "
+                "no layer landed on one; `gguf-bench doctor` shows the devices"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a run came to: its row, its leaderboard (rows of `eps_scores`, best first), and the paired verdicts."""
+
+    run: Row
+    leaderboard: list[Row]
+    verdicts: list[compare_stage.Verdict]
+
+
+def comparison(run_id: int, store: Store) -> Comparison:
+    """The stored results of a run. Raises StoreError when there is no such run."""
+    run = store.run(run_id)
+    scores: dict[str, dict[str, float]] = {}
+    for row in store.contenders(run_id):
+        if row["status"] == "finished":
+            scores[contender_name(row)] = store.scores(row["id"])
+    return Comparison(run, store.leaderboard(run_id), compare_stage.verdicts(scores, store.companies(run_id)))
+
+
+def contender_name(row: Row) -> str:
+    """How a contender is called in words: 'smollm2_135m Q8_0'."""
+    return " ".join(filter(None, [row["model"], row["quant"]]))

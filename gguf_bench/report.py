@@ -1,0 +1,253 @@
+"""Results as people and machines read them: tables that fit 80 columns, and JSON with the store's own names."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gguf_bench.quants import QUANTS
+
+if TYPE_CHECKING:
+    from gguf_bench.catalog import Catalog
+    from gguf_bench.doctor import Check
+    from gguf_bench.pipeline import Comparison
+    from gguf_bench.quantize import QuantizedSize
+    from gguf_bench.quants import Quant
+    from gguf_bench.records import Dataset, Document
+
+Row = Mapping[str, Any]
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=False)
+
+
+def _table(*columns: str, right: Sequence[str] = ()) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def _add(table: Table, *cells: object) -> None:
+    """A row of plain text: what models and documents are called is never read as markup."""
+    table.add_row(*(Text("" if cell is None else str(cell)) for cell in cells))
+
+
+def _json(value: Any) -> None:
+    _console().out(json.dumps(value, indent=2, ensure_ascii=False, default=str), highlight=False)
+
+
+def percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def size(size_bytes: float | None) -> str:
+    """'78 MiB', '4.1 GiB'."""
+    if size_bytes is None:
+        return "–"
+    return f"{size_bytes / 2**20:.0f} MiB" if size_bytes < 2**30 else f"{size_bytes / 2**30:.1f} GiB"
+
+
+def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
+    """The leaderboard of a run, what went wrong in it, and what its differences show."""
+    if as_json:
+        verdicts = [{**asdict(verdict), "in_words": verdict.in_words()} for verdict in comparison.verdicts]
+        _json({"run": comparison.run, "leaderboard": comparison.leaderboard, "verdicts": verdicts})
+        return
+    console, run = _console(), comparison.run
+    title = f"run {run['id']}" + (f" {run['name']!r}" if run["name"] else "")
+    excerpt = "whole texts" if run["excerpt_chars"] is None else f"excerpts of {run['excerpt_chars']} characters"
+    console.print(Text(f"{title}: {run['n_documents']} documents of {run['dataset']}, {excerpt}"))
+    table = _table(
+        "Model",
+        "Quant",
+        "Size",
+        "Bits/w",
+        "EPS score % [95 %]",
+        "Exact %",
+        "Docs/min",
+        "Memory",
+        right=("Size", "Bits/w", "EPS score % [95 %]", "Exact %", "Docs/min", "Memory"),
+    )
+    for row in comparison.leaderboard:
+        _add(table, *_leaderboard_cells(row))
+    console.print(table)
+    for line in (*_remarks(comparison.leaderboard), *(verdict.in_words() for verdict in comparison.verdicts)):
+        console.print(Text(line))
+
+
+def _leaderboard_cells(row: Row) -> Iterator[str]:
+    yield row["model"]
+    yield row["quant"] or ""
+    yield size(row["size_bytes"])
+    yield "–" if row["bits_per_weight"] is None else f"{row['bits_per_weight']:.2f}"
+    if row["eps_score"] is None:
+        yield row["status"]
+    else:
+        interval = f"[{percent(row['eps_score_low']):>4}, {percent(row['eps_score_high']):>4}]"
+        yield f"{percent(row['eps_score'])} {interval}"
+    yield percent(row["exact_match"])
+    yield "–" if row["documents_per_minute"] is None else f"{row['documents_per_minute']:.1f}"
+    yield size(row["peak_rss_bytes"])
+
+
+def _remarks(leaderboard: Sequence[Row]) -> Iterator[str]:
+    for row in leaderboard:
+        name = " ".join(filter(None, [row["model"], row["quant"]]))
+        if row["error"]:
+            yield f"{name} {row['status']}: {row['error']}"
+        for column, words in (("over_context", "do not fit its context"), ("unparseable", "could not be parsed")):
+            if row[column]:
+                yield f"{name}: {row[column]} of {row['n_documents']} {words}, scored 0"
+
+
+def print_runs(runs: Sequence[Row], *, as_json: bool) -> None:
+    if as_json:
+        _json(list(runs))
+        return
+    table = _table("Run", "Name", "Created", "Status", "Dataset", "Docs", "Models", "Failed", "Best %")
+    for run in runs:
+        _add(
+            table,
+            run["id"],
+            run["name"],
+            run["created"][:16].replace("T", " "),
+            run["status"],
+            run["dataset"],
+            run["n_documents"],
+            run["n_contenders"],
+            int(run["n_failed"]) or "",
+            percent(run["best_eps_score"]),
+        )
+    _console().print(table)
+
+
+def print_models(catalog: Catalog, *, as_json: bool) -> None:
+    """Every model under every group that has it."""
+    if as_json:
+        _json(
+            [{**asdict(catalog.models[key]), "group": group} for group, keys in catalog.groups.items() for key in keys]
+        )
+        return
+    table = _table("Group", "Model", "Source", "Size", "Quant", "Licence")
+    for group, keys in catalog.groups.items():
+        for number, key in enumerate(keys):
+            spec = catalog.models[key]
+            source = spec.name or spec.package or spec.model or spec.file
+            licence = f"{spec.license or ''}{' (gated)' if spec.gated else ''}"
+            _add(table, group if number == 0 else "", key, source, spec.parameters, spec.quantization, licence)
+    _console().print(table)
+
+
+def print_quants(*, as_json: bool) -> None:
+    if as_json:
+        _json([asdict(quant) for quant in QUANTS.values()])
+        return
+    table = _table("Type", "Bits/w", "Imatrix", "What it is", right=("Bits/w",))
+    for quant in QUANTS.values():
+        needed = "needed" if quant.needs_imatrix else ""
+        _add(table, quant.name, f"{quant.bits_per_weight:.2f}", needed, quant.description)
+    _console().print(table)
+
+
+def print_planned_sizes(sizes: Sequence[tuple[Quant, QuantizedSize]], *, as_json: bool) -> None:
+    if as_json:
+        _json([{"quant": quant.name, **asdict(planned)} for quant, planned in sizes])
+        return
+    table = _table("Type", "Tensors", "Bits/w", "On a fallback type", right=("Tensors", "Bits/w", "On a fallback type"))
+    for quant, planned in sizes:
+        _add(table, quant.name, size(planned.tensor_bytes), f"{planned.bits_per_weight:.2f}", planned.n_fallback)
+    _console().print(table)
+
+
+def print_datasets(datasets: Sequence[Dataset], *, as_json: bool) -> None:
+    rows = [
+        {
+            "name": dataset.name,
+            "documents": len(dataset.documents),
+            "tiers": _counts(document.tier for document in dataset.documents),
+            "tags": _counts(tag for document in dataset.documents for tag in document.tags),
+            "sha256": dataset.sha256,
+        }
+        for dataset in datasets
+    ]
+    if as_json:
+        _json(rows)
+        return
+    table = _table("Dataset", "Documents", "Tiers", "Tags")
+    for row in rows:
+        _add(table, row["name"], row["documents"], *(_in_words(row[name]) for name in ("tiers", "tags")))
+    _console().print(table)
+
+
+def _counts(names: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def _in_words(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def print_documents(documents: Sequence[Document], *, as_json: bool) -> None:
+    if as_json:
+        _json([_labels(document) for document in documents])
+        return
+    table = _table("Id", "Tier", "Company", "Period", "Chars", "Basic", "Diluted", "Adjusted", right=("Chars",))
+    for document in documents:
+        gold = ("–" if value is None else value for value in document.gold.values())
+        _add(table, document.id, document.tier, document.company, document.period, len(document.text), *gold)
+    _console().print(table)
+
+
+def print_document(document: Document, *, as_json: bool) -> None:
+    if as_json:
+        _json({**_labels(document), "text": document.text})
+        return
+    console = _console()
+    console.out(document.text, highlight=False)
+    console.out(json.dumps(_labels(document), indent=2, default=str), highlight=False)
+
+
+def _labels(document: Document) -> dict[str, Any]:
+    return {name: value for name, value in asdict(document).items() if name != "text"} | {"chars": len(document.text)}
+
+
+def print_checks(checks: Sequence[Check], *, as_json: bool) -> None:
+    if as_json:
+        _json([asdict(check) for check in checks])
+        return
+    table = _table("Check", "State", "Found")
+    for check in checks:
+        _add(table, check.name, check.state, check.found + (f"\n-> {check.way_out}" if check.way_out else ""))
+    _console().print(table)
+
+
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str) -> None:
+    """Rows of a query as a "table", "csv", "json" or "nl" (one JSON object a line)."""
+    if form == "csv":
+        writer = csv.writer(sys.stdout)
+        writer.writerow(columns)
+        writer.writerows(rows)
+    elif form == "nl":
+        for row in rows:
+            sys.stdout.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False, default=str) + "\n")
+    elif form == "json":
+        _json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        table = _table(*columns)
+        for row in rows:
+            _add(table, *(f"{cell:.4g}" if isinstance(cell, float) else cell for cell in row))
+        _console().print(table)
