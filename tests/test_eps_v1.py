@@ -209,7 +209,9 @@ def test_a_prompt_without_a_period_still_asks(dataset):
 
 def test_no_answer_stands_in_the_prompt(dataset):
     """A small model would copy it."""
-    assert parse(TASK.prompt(dataset.documents[0], "")) is None
+    prompt = TASK.prompt(dataset.documents[0], "")
+    assert parse(prompt) is None
+    assert not re.search(r"[0-9]", prompt[: prompt.index("Company:")])
 
 
 def test_the_grammar_is_valid_and_admits_only_whole_answers():

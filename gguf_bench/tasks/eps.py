@@ -6,7 +6,7 @@ A sample, shortened:
     -> {"basic": 0.57, "diluted": 0.56, "adjusted": null}
 
 The instructions come first and are the same for every document, so that a model's work on them is done once a run.
-No figure stands in them as an example of an answer: a model of 135M parameters copies it.
+No figure stands in them, not even as an example: a model of 135M parameters copies it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gguf_bench.tasks.task import Task
 
 _INSTRUCTIONS = """\
 Extract earnings per share (EPS) from the release: basic EPS, diluted EPS, and adjusted (non-GAAP) diluted EPS, \
-for the reported period only. A loss is negative: (0.42) is -0.42. 42 cents is 0.42. \
+for the reported period only. A loss, or a figure in parentheses, is negative. Cents are hundredths. \
 Write null for a figure that is not given. Answer with JSON that has the keys "basic", "diluted" and "adjusted".
 
 """
