@@ -13,7 +13,7 @@ WIDTH = 100
 
 
 def main() -> int:
-    from gguf_bench.cli import cli  # not at the top: `documented` is tested without it
+    from gguf_bench.cli import cli  # not at the top: the tests of `documented` do without it
 
     page = documented(cli, "gguf-bench")
     if "--check" in sys.argv[1:]:
@@ -28,19 +28,19 @@ def main() -> int:
 def documented(command: click.Command, name: str) -> str:
     """The Markdown page of a command and of all below it: a heading and the help of each."""
     head = "# Commands\n\nMade from the commands' own help by `make docs`.\n"
-    return head + "".join(sections(command, click.Context(command, info_name=name)))
+    return head + "".join(sections(command, name))
 
 
-def sections(command: click.Command, context: click.Context) -> Iterator[str]:
-    context.terminal_width = WIDTH
-    context.max_content_width = WIDTH
+def sections(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[str]:
+    settings = {**command.context_settings, "terminal_width": WIDTH, "max_content_width": WIDTH}
+    context = click.Context(command, parent=parent, info_name=name, **settings)
     lines = [line.rstrip() for line in command.get_help(context).splitlines()]
     yield "\n".join(["", f"## {context.command_path}", "", "```text", *lines, "```", ""])
     if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            inner = command.get_command(context, name)
+        for inner_name in command.list_commands(context):
+            inner = command.get_command(context, inner_name)
             if inner is not None and not inner.hidden:
-                yield from sections(inner, click.Context(inner, info_name=name, parent=context))
+                yield from sections(inner, inner_name, context)
 
 
 if __name__ == "__main__":

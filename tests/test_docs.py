@@ -7,7 +7,7 @@ import click
 from scripts.docs import documented
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def tool() -> None:
     """Does things, said in a sentence so long that a narrow terminal breaks it, and a wide one leaves it whole."""
 
@@ -37,6 +37,7 @@ def test_every_shown_command_has_a_section() -> None:
     ]
     assert "Usage: tool inner deep [OPTIONS] WHAT" in page
     assert "Does a deep thing." in page
+    assert page.count("-h, --help") == 3
     assert "secret" not in page
 
 
