@@ -10,12 +10,12 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from scipy.special import stdtr, stdtrit
 
-from gguf_bench.records import FIELDS
+from gguf_bench.records import FIELDS, Verdict
 
 Row = Mapping[str, Any]
 
@@ -82,36 +82,6 @@ def interval(
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the documents both answered show about two contenders: `better` minus `worse`, in score (0 … 1).
-
-    `p_value` is Holm-adjusted over all pairs of the comparison; `shown` says whether it is below 5 %. `detectable` is
-    the smallest true difference that this many documents would show four times out of five.
-    """
-
-    better: str
-    worse: str
-    n_documents: int
-    difference: float
-    low: float
-    high: float
-    p_value: float
-    detectable: float
-    shown: bool
-
-    def in_words(self) -> str:
-        if self.n_documents < 2:
-            return f"{self.better} and {self.worse} share {self.n_documents} documents: nothing can be said"
-        points, low, high = (f"{100 * figure:.1f}" for figure in (self.difference, self.low, self.high))
-        if self.shown:
-            return f"{self.better} is better than {self.worse} by {points} points [{low}, {high}]"
-        return (
-            f"{self.better} and {self.worse}: no difference can be shown at n = {self.n_documents} "
-            f"({points} points [{low}, {high}]); differences under {100 * self.detectable:.1f} points would not be seen"
-        )
-
-
 def verdicts(scores: Mapping[str, Mapping[str, float]], companies: Mapping[str, str]) -> list[Verdict]:
     """Every pair of contenders, paired by document, widest difference first.
 
@@ -138,8 +108,17 @@ def _pair(a: str, b: str, scores: Mapping[str, Mapping[str, float]], companies: 
     freedom = max(1, len(set(clusters)) - 1)
     half = float(stdtrit(freedom, 0.975)) * error
     p_value = 2 * float(stdtr(freedom, -mean / error)) if error > 0 else 1.0
-    detectable = SEEN_WITH_80_PERCENT * error
-    return Verdict(a, b, len(shared), mean, mean - half, mean + half, p_value, detectable, shown=False)
+    return Verdict(
+        better=a,
+        worse=b,
+        n_documents=len(shared),
+        difference=mean,
+        low=mean - half,
+        high=mean + half,
+        p_value=p_value,
+        detectable=SEEN_WITH_80_PERCENT * error,
+        shown=False,
+    )
 
 
 def _rate(answers: Sequence[Row], amount: str, seconds: str) -> float | None:

@@ -5,25 +5,14 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from gguf_bench import llama_build
 from gguf_bench.errors import GgufBenchError
 from gguf_bench.paths import cache_folder
+from gguf_bench.records import Check
 
 LOW_DISK_BYTES = 20 * 2**30
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """`state` is "ok", "note" (works, but know this) or "broken"; `way_out` is what to do about it."""
-
-    name: str
-    state: Literal["ok", "note", "broken"]
-    found: str
-    way_out: str = ""
 
 
 def examine(store: Path) -> list[Check]:

@@ -339,7 +339,8 @@ class Grammar:
             sorted=False,
         )
         llama_cpp.llama_sampler_apply(self._sampler, ctypes.byref(array))
-        return candidates["logit"] != -np.inf
+        kept: np.ndarray = candidates["logit"] != -np.inf
+        return kept
 
 
 CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])

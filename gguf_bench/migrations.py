@@ -7,7 +7,7 @@ from sqlite_utils import Database, Migrations
 migrations = Migrations("gguf_bench")
 
 
-@migrations()
+@migrations()  # type: ignore[untyped-decorator]
 def m001_first_tables(db: Database) -> None:
     """Files, runs, contenders, answers, the documents' labels, and the view `eps_scores`."""
     for statement in FIRST_TABLES.split(";"):

@@ -32,7 +32,18 @@ from gguf_bench.paths import cache_folder
 from gguf_bench.progress import SILENT, Progress
 from gguf_bench.quants import Quant
 from gguf_bench.quants import quant as find_quant
-from gguf_bench.records import Answer, Checkpoint, Dataset, Finished, GgufFile, Loaded, ModelSpec, Settings
+from gguf_bench.records import (
+    Answer,
+    Checkpoint,
+    Comparison,
+    Dataset,
+    Finished,
+    GgufFile,
+    Loaded,
+    ModelSpec,
+    QuantizedSize,
+    Settings,
+)
 from gguf_bench.score import score_over_context
 from gguf_bench.store import Row, Store, now, settings_sha256
 from gguf_bench.tasks import Task
@@ -68,7 +79,7 @@ class Contender:
 
 def contenders(specs: Sequence[ModelSpec], quants: Sequence[Quant]) -> list[Contender]:
     """Every model at every one of `quants`; without any, at what its entry asks for, or Q4_K_M for a checkpoint."""
-    found = [Contender(spec, quant) for spec in specs for quant in (quants or [_own_quant(spec)])]
+    found = [Contender(spec, quant) for spec in specs for quant in quants or (_own_quant(spec),)]
     return list({(contender.spec.key, contender.quant): contender for contender in found}.values())
 
 
@@ -150,7 +161,7 @@ def quantize(
 
 def planned_sizes(
     spec: ModelSpec, quants: Sequence[Quant], store: Store, *, allow_requantize: bool, progress: Progress = SILENT
-) -> list[tuple[Quant, quantize_stage.QuantizedSize]]:
+) -> list[tuple[Quant, QuantizedSize]]:
     """What `quantize` would come to, without writing anything but the converted source."""
     source = _source(spec, store, progress)
     allow = allow_requantize or spec.provider == "package"
@@ -461,15 +472,6 @@ class _Session:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """What a run came to: its row, its leaderboard (rows of `eps_scores`, best first), and the paired verdicts."""
-
-    run: Row
-    leaderboard: list[Row]
-    verdicts: list[compare_stage.Verdict]
-
-
 def comparison(run_id: int, store: Store) -> Comparison:
     """The stored results of a run. Raises StoreError when there is no such run."""
     run = store.run(run_id)
@@ -477,7 +479,8 @@ def comparison(run_id: int, store: Store) -> Comparison:
     for row in store.contenders(run_id):
         if row["status"] == "finished":
             scores[contender_name(row)] = store.scores(row["id"])
-    return Comparison(run, store.leaderboard(run_id), compare_stage.verdicts(scores, store.companies(run_id)))
+    verdicts = compare_stage.verdicts(scores, store.companies(run_id))
+    return Comparison(run=run, leaderboard=store.leaderboard(run_id), verdicts=verdicts)
 
 
 def contender_name(row: Row) -> str:

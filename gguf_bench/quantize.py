@@ -6,7 +6,6 @@ The bytes are those of `llama-quantize` built from the same llama.cpp.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from gguf_bench.child import Child
@@ -14,19 +13,10 @@ from gguf_bench.errors import QuantizeError
 from gguf_bench.paths import require_free_space, written_whole
 from gguf_bench.progress import SILENT, Progress
 from gguf_bench.quants import QUANTS, Quant
-from gguf_bench.records import GgufFile
+from gguf_bench.records import GgufFile, QuantizedSize
 
 UNQUANTIZED = ("F32", "F16", "BF16")
 TYPE_AT_END = re.compile(rf"[-.](?:{'|'.join(sorted(QUANTS, key=len, reverse=True))})$", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class QuantizedSize:
-    """What a quantization comes to: the bytes of all tensors, the real bits per weight, tensors on a fallback type."""
-
-    tensor_bytes: int
-    bits_per_weight: float
-    n_fallback: int
 
 
 def target_name(source: Path, quant: Quant) -> str:
@@ -84,7 +74,11 @@ def _quantize(
                     bar.advance(event["done"] - done)
                     done = event["done"]
                 else:
-                    return QuantizedSize(event["tensor_bytes"], event["bits_per_weight"], event["n_fallback"])
+                    return QuantizedSize(
+                        tensor_bytes=event["tensor_bytes"],
+                        bits_per_weight=event["bits_per_weight"],
+                        n_fallback=event["n_fallback"],
+                    )
     finally:
         bar.close()
     raise QuantizeError(f"quantizing {source.path.name} to {quant.name} ended without a result")

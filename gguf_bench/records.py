@@ -170,3 +170,50 @@ class Finished:
 
     peak_rss_bytes: int
     peak_vram_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizedSize:
+    """What a quantization comes to: the bytes of all tensors, the real bits per weight, tensors on a fallback type."""
+
+    tensor_bytes: int
+    bits_per_weight: float
+    n_fallback: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the documents both answered show about two contenders: `better` minus `worse`, in score (0 … 1).
+
+    `p_value` is Holm-adjusted over all pairs of the comparison; `shown` says whether it is below 5 %. `detectable` is
+    the smallest true difference that this many documents would show four times out of five.
+    """
+
+    better: str
+    worse: str
+    n_documents: int
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    detectable: float
+    shown: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What a run came to: its row, its leaderboard (rows of `eps_scores`, best first), and the paired verdicts."""
+
+    run: Mapping[str, Any]
+    leaderboard: list[dict[str, Any]]
+    verdicts: list[Verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing `doctor` looked at: "ok", "note" (works, but know this) or "broken"; `way_out` is what to do."""
+
+    name: str
+    state: Literal["ok", "note", "broken"]
+    found: str
+    way_out: str = ""

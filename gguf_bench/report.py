@@ -15,14 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from gguf_bench.quants import QUANTS
+from gguf_bench.records import Check, Comparison, Dataset, Document, QuantizedSize, Verdict
 
 if TYPE_CHECKING:
     from gguf_bench.catalog import Catalog
-    from gguf_bench.doctor import Check
-    from gguf_bench.pipeline import Comparison
-    from gguf_bench.quantize import QuantizedSize
     from gguf_bench.quants import Quant
-    from gguf_bench.records import Dataset, Document
 
 Row = Mapping[str, Any]
 
@@ -34,7 +31,8 @@ def _console() -> Console:
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        numbers = column in right
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold", no_wrap=numbers)
     return table
 
 
@@ -61,7 +59,7 @@ def size(size_bytes: float | None) -> str:
 def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
     """The leaderboard of a run, what went wrong in it, and what its differences show."""
     if as_json:
-        verdicts = [{**asdict(verdict), "in_words": verdict.in_words()} for verdict in comparison.verdicts]
+        verdicts = [{**asdict(verdict), "in_words": in_words(verdict)} for verdict in comparison.verdicts]
         _json({"run": comparison.run, "leaderboard": comparison.leaderboard, "verdicts": verdicts})
         return
     console, run = _console(), comparison.run
@@ -73,17 +71,31 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
         "Quant",
         "Size",
         "Bits/w",
-        "EPS score % [95 %]",
-        "Exact %",
+        "EPS score [95 %]",
+        "Exact",
         "Docs/min",
         "Memory",
-        right=("Size", "Bits/w", "EPS score % [95 %]", "Exact %", "Docs/min", "Memory"),
+        right=("Size", "Bits/w", "EPS score [95 %]", "Exact", "Docs/min", "Memory"),
     )
     for row in comparison.leaderboard:
         _add(table, *_leaderboard_cells(row))
     console.print(table)
-    for line in (*_remarks(comparison.leaderboard), *(verdict.in_words() for verdict in comparison.verdicts)):
+    for line in (*_remarks(comparison.leaderboard), *(in_words(verdict) for verdict in comparison.verdicts)):
         console.print(Text(line))
+
+
+def in_words(verdict: Verdict) -> str:
+    """The verdict as a sentence."""
+    better, worse, n = verdict.better, verdict.worse, verdict.n_documents
+    if n < 2:
+        return f"{better} and {worse} share {n} documents: nothing can be said"
+    points = f"{100 * verdict.difference:.1f} points [{100 * verdict.low:.1f}, {100 * verdict.high:.1f}]"
+    if verdict.shown:
+        return f"{better} is better than {worse} by {points}"
+    return (
+        f"{better} and {worse}: no difference can be shown at n = {n} ({points}); "
+        f"differences under {100 * verdict.detectable:.1f} points would not be seen"
+    )
 
 
 def _leaderboard_cells(row: Row) -> Iterator[str]:
@@ -139,14 +151,15 @@ def print_models(catalog: Catalog, *, as_json: bool) -> None:
             [{**asdict(catalog.models[key]), "group": group} for group, keys in catalog.groups.items() for key in keys]
         )
         return
-    table = _table("Group", "Model", "Source", "Size", "Quant", "Licence")
+    console = _console()
     for group, keys in catalog.groups.items():
-        for number, key in enumerate(keys):
+        console.print(Text(group, style="bold"))
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for key in keys:
             spec = catalog.models[key]
             source = spec.name or spec.package or spec.model or spec.file
-            licence = f"{spec.license or ''}{' (gated)' if spec.gated else ''}"
-            _add(table, group if number == 0 else "", key, source, spec.parameters, spec.quantization, licence)
-    _console().print(table)
+            _add(table, f"  {key}", source, spec.parameters, spec.quantization, "gated" if spec.gated else "")
+        console.print(table)
 
 
 def print_quants(*, as_json: bool) -> None:
@@ -171,7 +184,7 @@ def print_planned_sizes(sizes: Sequence[tuple[Quant, QuantizedSize]], *, as_json
 
 
 def print_datasets(datasets: Sequence[Dataset], *, as_json: bool) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": dataset.name,
             "documents": len(dataset.documents),

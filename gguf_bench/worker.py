@@ -174,8 +174,8 @@ def chat(job: Job, emit: Emit, lines: Lines) -> None:
     """{path, settings, ...}, then one {message, max_tokens} a line -> loaded, one answer a line, until input ends."""
     model = _load(job, emit)
     maker = llama.PromptMaker(model, job["template_kwargs"])
-    n_ctx = min(model.context_train, job["context"] or model.context_train)
-    context = llama.Context(model, n_ctx=n_ctx, n_threads=llama.physical_cores(), n_batch=llama.PAD, gbnf=None)
+    n_ctx, n_batch = min(model.context_train, job["context"]), job["settings"]["n_batch"]
+    context = llama.Context(model, n_ctx=n_ctx, n_threads=llama.physical_cores(), n_batch=n_batch, gbnf=None)
     emit("loaded", n_ctx=n_ctx, gpu_layers=model.offloaded_layers(), n_layers=model.n_layers)
     for line in lines:
         request = json.loads(line)

@@ -6,6 +6,7 @@ Command modules import the stages inside their functions, so that `--help` costs
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -39,7 +40,7 @@ class Commands(click.Group):
             click.echo("interrupted; run the same command again to go on", err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:  # the reader of our output left, as `head` does
-            sys.stdout = None  # type: ignore[assignment]
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the last flush would complain
             ctx.exit(0)
 
 

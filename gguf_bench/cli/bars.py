@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Never
+
 import click
 from tqdm import tqdm
 
 from gguf_bench.progress import Bar
 
+SHARE_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"
+"""For work that is known only as a share of the whole."""
+
 
 class TqdmBar:
     def __init__(self, label: str, total: float | None, unit: str) -> None:
-        scaled = {"unit": "B", "unit_scale": True, "unit_divisor": 1024} if unit == "B" else {"unit": f" {unit}"}
-        share = {"bar_format": "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"} if total == 1.0 else {}
-        self._bar = tqdm(desc=label, total=total, leave=False, disable=None, dynamic_ncols=True, **scaled, **share)
+        in_bytes = unit == "B"
+        self._bar: tqdm[Never] = tqdm(
+            desc=label,
+            total=total,
+            unit="B" if in_bytes else f" {unit}",
+            unit_scale=in_bytes,
+            unit_divisor=1024,
+            bar_format=SHARE_FORMAT if total == 1.0 else None,
+            leave=False,
+            disable=None,  # off where standard error is no terminal
+            dynamic_ncols=True,
+        )
 
     def advance(self, amount: float) -> None:
         self._bar.update(amount)

@@ -19,7 +19,7 @@ class GpuLayers(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value in ("auto", "all") or str(value).isdecimal():
             return str(value)
-        self.fail(f"{value!r} is neither auto, all nor a number of layers", param, ctx)
+        raise click.BadParameter(f"{value!r} is neither auto, all nor a number of layers", ctx, param)
 
 
 class ExcerptChars(click.ParamType[int | None]):
@@ -32,7 +32,7 @@ class ExcerptChars(click.ParamType[int | None]):
             return None
         if str(value).isdecimal() and int(value) >= 200:
             return int(value)
-        self.fail(f"{value!r} is neither a number of characters (200 or more) nor none", param, ctx)
+        raise click.BadParameter(f"{value!r} is neither a number of characters (200 or more) nor none", ctx, param)
 
 
 @click.command()

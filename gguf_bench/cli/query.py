@@ -24,8 +24,7 @@ def query(state: State, sql: str, form: str) -> None:
     gguf-bench query "select model, quant, eps_score from eps_scores"
     gguf-bench query --csv "select * from answers where kind_basic = 'sign'"
     """
-    from gguf_bench import report
-    from gguf_bench import store
+    from gguf_bench import report, store
 
     columns, rows = store.query(state.store_path, sql)
     report.print_rows(columns, rows, form)
