@@ -1,7 +1,7 @@
 """Hub checkpoints become GGUF files without PyTorch, byte for byte those of llama.cpp's own converter."""
 
 from converters.architecture import ARCHITECTURES
-from converters.convert import CheckpointSummary, check_config, convert, inspect_checkpoint, resolve_outtype
+from converters.convert import CheckpointSummary, check, check_config, convert, inspect_checkpoint, resolve_outtype
 from converters.errors import (
     CheckpointFileError,
     ConversionError,
@@ -28,6 +28,7 @@ __all__ = [
     "UnknownPreTokenizer",
     "UnsafePickle",
     "UnsupportedConfig",
+    "check",
     "check_config",
     "convert",
     "inspect_checkpoint",

@@ -45,6 +45,11 @@ def check_config(config: Config) -> None:
     find_architecture(config)
 
 
+def check(folder: Path | str) -> None:
+    """Raise ConversionError when config.json or the tokenizer in `folder` cannot be converted; reads no weights."""
+    inspect_checkpoint(folder)
+
+
 def inspect_checkpoint(folder: Path | str) -> CheckpointSummary:
     """What the checkpoint is, from config.json and tokenizer files alone: the weights need not be there.
 

@@ -50,7 +50,7 @@ def write_special_tokens(
             special.read_post_processor(tokenizer.get("post_processor") or {})
         special.read_flags()
         ids = _ids(special, tokenizer.get("added_tokens") or [], read_json(folder, "config.json") or {}, n_vocab)
-        template = _chat_template(folder, config) if config else None
+        templates = list(_named_templates(_chat_template(folder, config))) if config else []
         flags = dict(_normalizer_flags(tokenizer.get("normalizer") or {}))
     except (AttributeError, TypeError, IndexError, KeyError) as error:
         raise TokenizerError("tokenizer.json or tokenizer_config.json", f"is not as expected ({error!r})") from error
@@ -61,7 +61,7 @@ def write_special_tokens(
     for kind, add in special.add.items():
         if kind in ADD_KEYS:
             keys.bool(ADD_KEYS[kind], add)
-    _write_chat_templates(keys, template)
+    _write_chat_templates(keys, templates)
     for name in ("lowercase", "strip_accents"):
         if flags.get(name) is not None:
             keys.bool(f"tokenizer.ggml.normalizer.{name}", flags[name])
@@ -221,23 +221,22 @@ def _read_template_file(path: Path) -> str:
         raise CheckpointFileError(path, f"cannot be read ({error})") from error
 
 
-def _write_chat_templates(keys: Keys, template: Any) -> None:
+def _named_templates(template: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(template, str):
-        keys.string("tokenizer.chat_template", template)
-    if not isinstance(template, list):
-        return
-    default, names = None, []
-    for choice in template:
-        text = choice.get("template")
-        name = "".join(c if c in ascii_letters + digits else "_" for c in choice.get("name", ""))
-        if not name or text is None:
-            continue
-        if name == "default":
-            default = text
-        else:
-            keys.string(f"tokenizer.chat_template.{name}", text)
-            names.append(name)
+        yield "default", template
+    if isinstance(template, list):
+        for choice in template:
+            name = "".join(c if c in ascii_letters + digits else "_" for c in choice.get("name", ""))
+            if name and choice.get("template") is not None:
+                yield name, choice["template"]
+
+
+def _write_chat_templates(keys: Keys, templates: list[tuple[str, Any]]) -> None:
+    named = [(name, text) for name, text in templates if name != "default"]
+    for name, text in named:
+        keys.string(f"tokenizer.chat_template.{name}", text)
     # The reference writes these names in the order of a Python set, which differs from run to run; ours is the file's.
-    keys.array("tokenizer.chat_templates", list(dict.fromkeys(names)))
-    if default is not None:
-        keys.string("tokenizer.chat_template", default)
+    keys.array("tokenizer.chat_templates", list(dict.fromkeys(name for name, _ in named)))
+    for name, text in templates:
+        if name == "default":
+            keys.string("tokenizer.chat_template", text)

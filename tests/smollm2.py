@@ -132,7 +132,7 @@ def write_tokenizer_files(folder: Path, fields: dict[str, Any]) -> None:
             "chat_template": fields["tokenizer.chat_template"],
             "clean_up_tokenization_spaces": False,
             "model_max_length": 8192,
-            "tokenizer_class": "PreTrainedTokenizerFast",
+            "tokenizer_class": "GPT2Tokenizer",
         },
     )
     write_json(folder / "special_tokens_map.json", named)
