@@ -166,10 +166,14 @@ class _FromCheckpoint:
 
     def chunks(self) -> Iterator[Array]:
         for source in self.sources:
-            values = self.model.transform(source.name, source.load())
+            stored = source.load()
+            values = self.model.transform(source.name, stored)
             rows = max(1, CHUNK_VALUES // max(1, prod(source.shape[1:])))
-            for start in range(0, len(values), rows):
-                yield encode(values[start : start + rows], source.dtype, self.type)
+            for start in range(0, source.shape[0], rows):
+                # What is not transformed is mapped piece by piece, so that no more than a piece stays in memory.
+                whole = values is not stored
+                chunk = values[start : start + rows] if whole else source.rows(start, start + rows).load()
+                yield encode(chunk, source.dtype, self.type)
 
 
 _Part = _Extra | _FromCheckpoint

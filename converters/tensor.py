@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,13 @@ class Tensor:
     path: Path
     offset: int
     strides: tuple[int, ...] | None = None
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """The part of it from row `start` to before row `stop` of the first axis."""
+        stop = min(stop, self.shape[0])
+        row = prod(self.shape[1:]) if self.strides is None else self.strides[0]
+        offset = self.offset + start * row * np.dtype(NUMPY_TYPES[self.dtype]).itemsize
+        return replace(self, shape=(stop - start, *self.shape[1:]), offset=offset)
 
     def load(self) -> Array:
         """A read-only view of `shape` on the mapped file; the map goes when the last view of it goes."""
