@@ -173,7 +173,8 @@ class ModelLoader:
     def load(self, name: str, *, gpu_layers: str = "auto", context: int | None = None) -> LoadedModel:
         """The model a MODEL argument names, pulled, converted and quantized as needed; the same one if loaded already.
 
-        `context` is its size in tokens: by default the entry's, else 8,192, and never more than the model's own. Raises GgufBenchError's kinds.
+        `context` is its size in tokens: by default the entry's, else 8,192, and never more than the model's own.
+        Raises GgufBenchError's kinds.
         """
         if name in self.models:
             return self.models[name]

@@ -65,16 +65,18 @@ def interval(
 ) -> tuple[float | None, float | None]:
     """A two-sided interval for the mean of `values` in [0, 1], clustered.
 
-    Wilson's interval at the effective number of documents: as many independent yes/no answers as have the variance
-    the clustered mean has (Franco et al. 2019 compare such intervals for survey proportions). It stays in [0, 1] and
-    does not collapse when every document scores the same.
+    Wilson's interval at the effective number of documents: as many independent yes/no answers as have the variance of
+    the clustered mean (Franco et al. 2019 compare such intervals for survey proportions). It stays in [0, 1]. The ratio
+    of the two variances is shrunk towards 1 by one pseudo-observation, because near 0 and 1 the sample has too few
+    telling documents to estimate it, and a score that every document shares would leave no doubt at all.
     """
     if not values:
         return None, None
     mean, n_clusters = math.fsum(values) / len(values), len(set(clusters))
-    variance = _variance_of_mean(values, clusters)
     spread = mean * (1 - mean)
-    effective = spread / variance if variance > 0 and spread > 0 else n_clusters
+    telling = 4 * n_clusters * spread
+    ratio = _variance_of_mean(values, clusters) * n_clusters / spread if spread > 0 else 1.0
+    effective = n_clusters * (telling + 1) / (ratio * telling + 1)
     quantile = float(stdtrit(max(1, n_clusters - 1), 0.5 + level / 2))
     square = quantile**2 / effective
     centre = (mean + square / 2) / (1 + square)

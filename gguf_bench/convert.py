@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import converters
@@ -17,7 +20,7 @@ OUTTYPES = ("auto", "f32", "f16", "bf16", "q8_0")
 def check(folder: Path) -> None:
     """Raise CheckpointError where config.json or the tokenizer in `folder` cannot be converted; reads no weights."""
     try:
-        converters.inspect_checkpoint(folder)
+        converters.check(folder)
     except converters.ConversionError as error:
         raise CheckpointError(str(error)) from error
 
@@ -43,6 +46,21 @@ def _fingerprint(folder: Path) -> str:
     return hashlib.sha256("\n".join([str(folder.resolve()), *facts]).encode()).hexdigest()[:12]
 
 
+@contextmanager
+def _named_folder(checkpoint: Checkpoint) -> Iterator[Path]:
+    """The checkpoint's folder under the name its repo has.
+
+    The converter reads the model's name from its folder, and a snapshot in the Hub cache is called after its commit.
+    """
+    if checkpoint.repo is None:
+        yield checkpoint.folder
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / checkpoint.repo.split("/")[-1]
+        link.symlink_to(checkpoint.folder.absolute(), target_is_directory=True)
+        yield link
+
+
 def convert(checkpoint: Checkpoint, target: Path, outtype: str = "auto", *, progress: Progress = SILENT) -> Path:
     """Convert `checkpoint` to `target`, which is there whole or not at all; returns it.
 
@@ -60,7 +78,8 @@ def convert(checkpoint: Checkpoint, target: Path, outtype: str = "auto", *, prog
 
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return converters.convert(checkpoint.folder, target, outtype=outtype, progress=advance)
+        with _named_folder(checkpoint) as folder:
+            return converters.convert(folder, target, outtype=outtype, progress=advance)
     except converters.ConversionError as error:
         raise CheckpointError(str(error)) from error
     except OSError as error:

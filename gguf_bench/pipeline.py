@@ -155,16 +155,17 @@ def quantize(
     progress: Progress = SILENT,
 ) -> list[Path]:
     """The model in each of `quants`, pulled, converted and quantized as needed; their paths in the order asked for."""
-    source = _source(spec, store, progress)
-    return [_quantized(source, quant, store, folder, allow_requantize, progress).path for quant in quants]
+    source, allow = _source(spec, store, progress), allow_requantize or _has_no_better_source(spec)
+    for quant in quants:
+        quantize_stage.check(source, quant, allow_requantize=allow)
+    return [_quantized(source, quant, store, folder, allow, progress).path for quant in quants]
 
 
 def planned_sizes(
     spec: ModelSpec, quants: Sequence[Quant], store: Store, *, allow_requantize: bool, progress: Progress = SILENT
 ) -> list[tuple[Quant, QuantizedSize]]:
     """What `quantize` would come to, without writing anything but the converted source."""
-    source = _source(spec, store, progress)
-    allow = allow_requantize or spec.provider == "package"
+    source, allow = _source(spec, store, progress), allow_requantize or _has_no_better_source(spec)
     return [(quant, quantize_stage.planned_size(source, quant, allow_requantize=allow)) for quant in quants]
 
 
@@ -181,6 +182,7 @@ def _quantized(
 ) -> GgufFile:
     target = _quantized_path(source, quant, folder)
     if folder is not None or not target.exists():
+        quantize_stage.check(source, quant, allow_requantize=allow_requantize)
         progress.say(f"quantizing {source.path.name} to {quant.name}")
         if source.quant not in quantize_stage.UNQUANTIZED:
             progress.say(f"note: made from {source.quant} weights, so what {source.quant} lost is lost in it too")
@@ -247,8 +249,15 @@ def gguf_of(contender: Contender, store: Store, progress: Progress = SILENT) -> 
     source = _source(spec, store, progress)
     if source.quant == quant.name:
         return source
-    # A package ships the one file it has. A quantized file named by hand may have a better source, so it is refused.
-    return _quantized(source, quant, store, None, spec.provider == "package", progress)
+    return _quantized(source, quant, store, None, _has_no_better_source(spec), progress)
+
+
+def _has_no_better_source(spec: ModelSpec) -> bool:
+    """Whether a quantized file may be quantized again unasked: a package ships the one file it has.
+
+    One named by hand, or found in a Hub repo, may well have been made from something better.
+    """
+    return spec.provider == "package"
 
 
 # --- GgufFile -> answers ---

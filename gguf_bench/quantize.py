@@ -25,6 +25,20 @@ def target_name(source: Path, quant: Quant) -> str:
     return f"{TYPE_AT_END.sub('', stem)}-{quant.name}.gguf"
 
 
+def check(source: GgufFile, quant: Quant, *, allow_requantize: bool) -> None:
+    """Raise QuantizeError where `quantize` would be refused, or would spoil what it makes."""
+    if quant.needs_imatrix:
+        raise QuantizeError(
+            f"{quant.name} needs an importance matrix, which cannot be made or read yet",
+            hint=f"choose one that needs none, such as {_nearest_without_imatrix(quant)}",
+        )
+    if source.quant not in UNQUANTIZED and not allow_requantize:
+        raise QuantizeError(
+            f"{source.path.name} is {source.quant} already: what that lost cannot be had back",
+            hint="quantize from an F16 or BF16 file, or say `gguf-bench quantize --allow-requantize`",
+        )
+
+
 def planned_size(source: GgufFile, quant: Quant, *, allow_requantize: bool = False) -> QuantizedSize:
     """What `quantize` would make, from llama.cpp's dry run; nothing is written. Raises QuantizeError as it does."""
     return _quantize(source, quant, source.path, allow_requantize=allow_requantize, dry_run=True, progress=SILENT)
@@ -47,16 +61,7 @@ def quantize(
 def _quantize(
     source: GgufFile, quant: Quant, target: Path, *, allow_requantize: bool, dry_run: bool, progress: Progress
 ) -> QuantizedSize:
-    if source.quant not in UNQUANTIZED and not allow_requantize:
-        raise QuantizeError(
-            f"{source.path.name} is {source.quant} already: what that lost cannot be had back",
-            hint="quantize from an F16 or BF16 file, or say --allow-requantize",
-        )
-    if quant.needs_imatrix:
-        raise QuantizeError(
-            f"{quant.name} needs an importance matrix, which cannot be made or read yet",
-            hint=f"choose one that needs none, such as {_nearest_without_imatrix(quant)}",
-        )
+    check(source, quant, allow_requantize=allow_requantize)
     job = {
         "job": "quantize",
         "source": str(source.path),

@@ -308,10 +308,9 @@ class Store:
         return {row["document_id"]: row["company"] for row in found}
 
     def leaderboard(self, run_id: int) -> list[Row]:
-        """The rows of `eps_scores` of one run, best first, failed contenders last."""
-        return self.rows(
-            "select * from eps_scores where run_id = ? order by eps_score is null, eps_score desc, size_bytes", [run_id]
-        )
+        """The rows of `eps_scores` of one run, best first, of equals the smaller file, failed contenders last."""
+        order = "eps_score is null, eps_score desc, size_bytes, model, quant"
+        return self.rows(f"select * from eps_scores where run_id = ? order by {order}", [run_id])
 
     @contextmanager
     def run_lock(self, key: str) -> Iterator[None]:

@@ -1,0 +1,74 @@
+"""The Python API, used as a program would."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+import gguf_bench
+from gguf_bench import create_benchmark_runner, get_model_loader
+from gguf_bench.errors import GgufBenchError, ModelError
+from gguf_bench.paths import process_is_alive
+
+pytestmark = pytest.mark.model
+
+
+def test_a_benchmark_from_a_program(smollm2: Path, releases: Path, tmp_path: Path) -> None:
+    runner = create_benchmark_runner(db=tmp_path / "results.db")
+
+    async def run() -> object:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0.05)
+
+        ticking = asyncio.create_task(tick())
+        result = await runner.run_benchmark(
+            models=["smollm2_135m"],
+            tasks=["eps_extraction"],
+            run_name="first",
+            description="one model, two documents",
+            dataset=str(releases),
+            limit=2,
+        )
+        ticking.cancel()
+        assert ticks > 5, "the event loop stood still"
+        return result
+
+    result = asyncio.run(run())
+    metrics = result.model_metrics["smollm2_135m"]
+    assert 0 <= metrics.final_score <= 1
+    assert metrics.row["run_name"] == "first"
+    assert metrics.error is None
+
+
+def test_an_unknown_task_is_refused(tmp_path: Path) -> None:
+    runner = create_benchmark_runner(db=tmp_path / "results.db")
+    with pytest.raises(GgufBenchError, match="eps_extraction"):
+        asyncio.run(runner.run_benchmark(models=["smollm2_135m"], tasks=["poetry"]))
+
+
+def test_a_loaded_model_answers_and_gives_its_memory_back(smollm2: Path, tmp_path: Path) -> None:
+    loader = get_model_loader(db=tmp_path / "results.db")
+    model = loader.load("smollm2_135m", context=512)
+    assert loader.load("smollm2_135m") is model
+    first, second = (model.generate("What is 2 + 2?", max_tokens=12) for _ in range(2))
+    assert first
+    assert first == second
+    with pytest.raises(ModelError, match="do not fit"):
+        model.generate("word " * 600)
+    loader.unload_model("smollm2_135m")
+    assert not process_is_alive(model.pid)
+    with pytest.raises(ModelError, match="not loaded"):
+        loader.unload_model("smollm2_135m")
+
+
+def test_only_the_two_names_are_public() -> None:
+    assert gguf_bench.__all__ == ["create_benchmark_runner", "get_model_loader"]
+    with pytest.raises(AttributeError):
+        gguf_bench.nothing  # noqa: B018

@@ -1,0 +1,168 @@
+"""The whole path with real parts: the real Hub client, the real converter, llama.cpp, SmolLM2 and the store."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gguf import GGUFReader
+
+from tests.hub_server import HubServer
+from tests.smollm2 import write_smollm2_checkpoint
+
+pytestmark = pytest.mark.model
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2 as its authors publish it: safetensors, tokenizer and model card."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "SmolLM2-135M-Instruct"
+    return write_smollm2_checkpoint(folder, smollm2)
+
+
+def test_from_a_hub_id_to_a_leaderboard(checkpoint: Path, releases: Path, tmp_path: Path, gguf_bench: Command) -> None:
+    """Pulled, converted, quantized, compared, queried; and again offline from what is there, in no time."""
+    database = tmp_path / "results.db"
+    arguments = ["--db", database, "compare", "HuggingFaceTB/SmolLM2-135M-Instruct", "-q", "Q8_0", "-q", "Q4_K_M"]
+    arguments += ["--dataset", releases, "--json"]
+    with HubServer() as server:
+        commit = server.add_repo("HuggingFaceTB/SmolLM2-135M-Instruct", checkpoint)
+        environment = server.environment(tmp_path / "hub")
+        first = gguf_bench(*arguments, env=environment)
+    assert first.returncode == 0, first.stderr
+    board = json.loads(first.stdout)["leaderboard"]
+    assert {row["quant"] for row in board} == {"Q8_0", "Q4_K_M"}
+    assert all(row["n_documents"] == 5 and 0 <= row["eps_score"] <= 1 for row in board)
+    assert {row["quant"]: round(row["bits_per_weight"], 2) for row in board} == {"Q8_0": 8.51, "Q4_K_M": 6.17}
+
+    again = gguf_bench(*arguments, env={**environment, "HF_HUB_OFFLINE": "1"})
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["leaderboard"] == board
+
+    named = json.loads(gguf_bench("--db", database, "query", "--json", "select path from artifacts").stdout)
+    names = {str(GGUFReader(row["path"]).fields["general.name"].contents()) for row in named}
+    assert names == {"SmolLM2 135M Instruct"}, "the name in the file is the repo's, not the commit's"
+
+    csv = gguf_bench(
+        "--db", database, "query", "--csv", "select model, quant, eps_score from eps_scores order by quant"
+    )
+    assert csv.stdout.splitlines()[0] == "model,quant,eps_score"
+    assert len(csv.stdout.splitlines()) == 3
+
+    with sqlite3.connect(database) as connection:
+        made = dict(connection.execute("select quant, made_by from artifacts").fetchall())
+        sources = set(connection.execute("select source_repo, source_commit from artifacts").fetchall())
+    assert made == {"BF16": "converted", "Q8_0": "quantized", "Q4_K_M": "quantized"}
+    assert sources == {("HuggingFaceTB/SmolLM2-135M-Instruct", commit)}
+
+
+def answers_of(database: Path) -> list[tuple[Any, ...]]:
+    """What was answered and scored, without what was measured."""
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+        return connection.execute(
+            "select c.model, c.quant, c.status, c.eps_score, c.eps_score_low, c.missed, a.document_id, a.output,"
+            " a.score, a.prompt_sha256 from contenders c join answers a on a.contender_id = c.id"
+            " order by c.position, a.document_id"
+        ).fetchall()
+
+
+def test_kill_9_at_random_moments_loses_and_doubles_nothing(
+    smollm2: Path, releases: Path, tmp_path: Path, gguf_bench: Command
+) -> None:
+    """The parent is killed again and again until one run gets through; then all is as in an uninterrupted run."""
+    compare = ["compare", smollm2, "--dataset", releases]
+    whole = tmp_path / "whole.db"
+    assert gguf_bench("--db", whole, *compare).returncode == 0
+    expected = answers_of(whole)
+    assert len(expected) == 5
+
+    rng, broken, n_killed = random.Random(7), tmp_path / "broken.db", 0
+    command = [sys.executable, "-m", "gguf_bench", "--db", str(broken), *map(str, compare)]
+    for _ in range(3):
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(timeout=rng.uniform(1, 6))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            n_killed += 1
+    last = gguf_bench("--db", broken, *compare)
+    assert last.returncode == 0, last.stderr
+    assert n_killed > 0
+    assert answers_of(broken) == expected
+
+
+def test_ctrl_c_stops_soon_and_the_run_goes_on_later(
+    smollm2: Path, releases: Path, tmp_path: Path, gguf_bench: Command
+) -> None:
+    database = tmp_path / "results.db"
+    compare = ["--db", str(database), "compare", str(smollm2), "--dataset", str(releases)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gguf_bench", *compare], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    wait_for_an_answer(database, process)
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    _, stderr = process.communicate(timeout=30)
+    assert time.monotonic() - started < 5
+    assert process.returncode == 130
+    assert "run the same command again" in stderr
+    assert gguf_bench(*compare).returncode == 0
+    assert len(answers_of(database)) == 5
+
+
+def wait_for_an_answer(database: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "it was through before it could be interrupted"
+        if database.exists():
+            with sqlite3.connect(database, timeout=5) as connection:
+                tables = connection.execute("select count(*) from sqlite_master where name = 'answers'").fetchone()[0]
+                if tables and connection.execute("select count(*) from answers").fetchone()[0]:
+                    return
+        time.sleep(0.02)
+    pytest.fail("no answer was stored in two minutes")
+
+
+def test_a_killed_child_is_one_failed_contender(
+    smollm2: Path, releases: Path, tmp_path: Path, gguf_bench: Command
+) -> None:
+    """A file that kills or stops llama.cpp leaves the other contender its score, and the exit code says so."""
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(smollm2.read_bytes()[: 50 * 2**20])
+    found = gguf_bench("--db", tmp_path / "r.db", "compare", damaged, smollm2, "--dataset", releases, "--limit", 1)
+    assert found.returncode == 3, found.stderr
+    assert "damaged.gguf" in found.stdout
+    assert "failed" in found.stdout
+    assert "Q4_1" in found.stdout
+
+
+def test_quantize_prints_paths_and_refuses_what_it_should(smollm2: Path, tmp_path: Path, gguf_bench: Command) -> None:
+    options = ["--db", tmp_path / "r.db", "quantize"]
+    refused = gguf_bench(*options, smollm2, "-q", "Q2_K", "-o", tmp_path)
+    assert refused.returncode == 1
+    assert "--allow-requantize" in refused.stderr
+    assert sorted(tmp_path.glob("*.gguf")) == []
+    made = gguf_bench(*options, "smollm2_135m", "-q", "Q2_K", "-q", "Q8_0", "-o", tmp_path / "out")
+    assert made.returncode == 0, made.stderr
+    paths = [Path(line) for line in made.stdout.splitlines()]
+    assert [path.name for path in paths] == ["SmolLM2-135M-Instruct-Q2_K.gguf", "SmolLM2-135M-Instruct-Q8_0.gguf"]
+    assert all(path.read_bytes()[:4] == b"GGUF" for path in paths)
+    assert sorted((tmp_path / "out").iterdir()) == sorted(paths)
+    needs_imatrix = gguf_bench(*options, "smollm2_135m", "-q", "IQ2_XXS")
+    assert needs_imatrix.returncode == 1
+    assert "importance matrix" in needs_imatrix.stderr
+    sizes = gguf_bench(*options, "smollm2_135m", "-q", "Q4_K_M", "--dry-run", "--json")
+    assert json.loads(sizes.stdout)[0]["bits_per_weight"] == pytest.approx(6.17, abs=0.01)

@@ -1,0 +1,267 @@
+"""The chain: nothing computed twice, nothing lost, a failed contender leaves the others alone.
+
+Where a test is about what happens after llama.cpp, `FakeRuns` answers in its place; the real thing is in
+test_end_to_end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gguf_bench import dataset as datasets
+from gguf_bench import llama_build, pipeline
+from gguf_bench.errors import ModelError, QuantizeError, StoreError
+from gguf_bench.pipeline import Options, contenders
+from gguf_bench.quants import quant
+from gguf_bench.records import Answer, Finished, GgufFile, Loaded, ModelSpec, Settings
+from gguf_bench.run import prompt_sha256
+from gguf_bench.store import Store
+from gguf_bench.tasks import TASKS, Task
+
+BUILD = llama_build.Build("0 (ggml 0)", "CPU", supports_gpu_offload=False, physical_cores=2, devices=())
+SPEC = ModelSpec(key="m", provider="package", package="p", display_name="M")
+
+
+class FakeRuns:
+    """Past llama.cpp's edge: answers "{number of the document}" and counts what it was asked; `fail_at` breaks it."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.fail_at: int | None = None
+        self.failure: Callable[[], BaseException] = lambda: ModelError("the model broke")
+
+    def __call__(
+        self,
+        gguf: GgufFile,
+        spec: ModelSpec,
+        task: Task,
+        messages: Mapping[str, str],
+        settings: Settings,
+        *,
+        progress: Any,
+    ) -> Iterator[Loaded | Answer | Finished]:
+        yield Loaded(load_seconds=1, n_ctx=512, gpu_layers=0, n_layers=2, gpu_build=False, peak_rss_bytes=1000)
+        for number, (document_id, message) in enumerate(messages.items()):
+            if number == self.fail_at:
+                raise self.failure()
+            self.asked.append((f"{spec.key} {gguf.quant}", document_id))
+            value = f"{document_id[1:]}.4{document_id[1:]}"
+            yield Answer(
+                document_id=document_id,
+                status="answered",
+                prompt_sha256=prompt_sha256(message),
+                output=f'{{"basic": {value}, "diluted": null, "adjusted": null}}',
+                prompt_tokens=10,
+                decoded_prompt_tokens=10,
+                generated_tokens=5,
+                prompt_seconds=1,
+                generation_seconds=1,
+            )
+        yield Finished(peak_rss_bytes=2000, peak_vram_bytes=None)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> FakeRuns:
+    fake = FakeRuns()
+    monkeypatch.setattr(pipeline.run_stage, "run", fake)
+    monkeypatch.setattr(llama_build, "look", lambda: BUILD)
+    monkeypatch.setattr(pipeline, "gguf_of", file_of)
+    return fake
+
+
+def file_of(contender: pipeline.Contender, store: Store, progress: Any) -> GgufFile:
+    name = contender.quant.name if contender.quant else "Q4_1"
+    if contender.spec.key == "broken":
+        raise QuantizeError("cannot be quantized")
+    found = GgufFile(
+        path=Path(f"/{name}.gguf"),
+        shard_paths=(Path(f"/{name}.gguf"),),
+        sha256=f"{contender.spec.key}-{name}",
+        size_bytes=int(100 * contender.quant.bits_per_weight) if contender.quant else 400,
+        quant=name,
+        bits_per_weight=4.5,
+        n_params=10,
+        architecture="llama",
+        context_train=512,
+    )
+    store.save_artifact(found, made_by="found", made_with={})
+    return found
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results.db")
+
+
+@pytest.fixture
+def options(releases: Path) -> Options:
+    return Options(task=TASKS["eps_extraction"], dataset=datasets.load(str(releases)), excerpt_chars=6000)
+
+
+def changed(options: Options, **changes: Any) -> Options:
+    import dataclasses
+
+    return dataclasses.replace(options, **changes)
+
+
+def test_a_run_is_scored_and_ranked(runs: FakeRuns, store: Store, options: Options) -> None:
+    run_id = pipeline.compare(contenders([SPEC], [quant("Q8_0"), quant("Q2_K")]), options, store)
+    found = pipeline.comparison(run_id, store)
+    assert [row["quant"] for row in found.leaderboard] == ["Q2_K", "Q8_0"]  # of equals, the smaller file first
+    # basic and adjusted are right, diluted is missed
+    assert [row["eps_score"] for row in found.leaderboard] == [pytest.approx(2 / 3)] * 2
+    assert [row["missed"] for row in found.leaderboard] == [5, 5]
+    assert found.leaderboard[0]["documents_per_minute"] == pytest.approx(30)
+    assert found.run["status"] == "finished"
+    assert len(found.verdicts) == 1
+
+
+def test_asking_again_computes_nothing_and_makes_no_second_run(runs: FakeRuns, store: Store, options: Options) -> None:
+    asked = contenders([SPEC], [])
+    first = pipeline.compare(asked, options, store)
+    n_asked = len(runs.asked)
+    assert pipeline.compare(asked, options, store) == first
+    assert len(runs.asked) == n_asked
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, lambda: StoreError("disk full"), lambda: MemoryError()])
+def test_a_stopped_run_goes_on_where_it_stopped(
+    runs: FakeRuns, store: Store, options: Options, stop: Callable[[], BaseException]
+) -> None:
+    asked = contenders([SPEC], [quant("Q8_0"), quant("Q2_K")])
+    runs.fail_at, runs.failure = 3, stop
+    with pytest.raises(type(stop())):
+        pipeline.compare(asked, options, store)
+    assert store.runs()[0]["status"] == "interrupted"
+    runs.fail_at = None
+    run_id = pipeline.compare(asked, options, store)
+    assert run_id == 1
+    assert sorted(runs.asked) == sorted((f"m {q}", f"d{n}") for q in ("Q8_0", "Q2_K") for n in range(5))
+    assert store.runs()[0]["status"] == "finished"
+
+
+def test_a_failed_contender_has_no_score_and_the_next_one_runs(runs: FakeRuns, store: Store, options: Options) -> None:
+    specs = [ModelSpec(key="broken", provider="package", package="p"), SPEC]
+    run_id = pipeline.compare(contenders(specs, []), options, store)
+    good, bad = pipeline.comparison(run_id, store).leaderboard
+    assert (bad["model"], bad["status"], bad["eps_score"], bad["error"]) == (
+        "broken",
+        "failed",
+        None,
+        "cannot be quantized",
+    )
+    assert good["status"] == "finished"
+
+
+def test_a_contender_that_crashes_keeps_its_answers_for_the_next_try(
+    runs: FakeRuns, store: Store, options: Options
+) -> None:
+    runs.fail_at = 2
+    run_id = pipeline.compare(contenders([SPEC], []), options, store)
+    (row,) = pipeline.comparison(run_id, store).leaderboard
+    assert (row["status"], row["eps_score"], row["error"]) == ("failed", None, "the model broke")
+    runs.fail_at = None
+    assert pipeline.compare(contenders([SPEC], []), options, store) == run_id
+    (row,) = pipeline.comparison(run_id, store).leaderboard
+    assert (row["status"], row["error"], row["n_documents"]) == ("finished", None, 5)
+    assert len(runs.asked) == 5
+
+
+def test_another_run_reuses_answers_to_the_same_prompts(runs: FakeRuns, store: Store, options: Options) -> None:
+    few = changed(options, dataset=datasets.limit(options.dataset, 2))
+    pipeline.compare(contenders([SPEC], []), few, store)
+    run_id = pipeline.compare(contenders([SPEC], [quant("Q2_K")]) + contenders([SPEC], []), options, store)
+    assert run_id == 2
+    assert len(runs.asked) == 2 + 5 + 3
+    row = pipeline.comparison(run_id, store).leaderboard[0]
+    assert row["n_documents"] == 5
+
+
+def test_a_whole_copy_keeps_what_was_measured(runs: FakeRuns, store: Store, options: Options) -> None:
+    pipeline.compare(contenders([SPEC], []), options, store)
+    run_id = pipeline.compare(contenders([SPEC], []), changed(options, name="again"), store)
+    (row,) = pipeline.comparison(run_id, store).leaderboard
+    assert len(runs.asked) == 5
+    assert (row["load_seconds"], row["peak_rss_bytes"], row["run_name"]) == (1, 2000, "again")
+
+
+@pytest.mark.parametrize("change", [{"excerpt_chars": 200}, {"gpu_layers": "0"}, {"fresh": True}])
+def test_what_changes_the_experiment_is_computed_anew(
+    runs: FakeRuns, store: Store, options: Options, change: dict[str, Any]
+) -> None:
+    long = options.dataset.documents[0]
+    text = "Some words about nothing at all.\n" * 20 + long.text
+    import dataclasses
+
+    documents = tuple(dataclasses.replace(document, text=text) for document in options.dataset.documents)
+    options = changed(options, dataset=dataclasses.replace(options.dataset, documents=documents))
+    pipeline.compare(contenders([SPEC], []), options, store)
+    assert pipeline.compare(contenders([SPEC], []), changed(options, **change), store) == 2
+    assert len(runs.asked) == 10
+
+
+def test_a_changed_file_is_another_run(
+    runs: FakeRuns, store: Store, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dataclasses
+
+    pipeline.compare(contenders([SPEC], []), options, store)
+
+    def other_bytes(contender: pipeline.Contender, store: Store, progress: Any) -> GgufFile:
+        found = dataclasses.replace(file_of(contender, store, progress), sha256="other")
+        store.save_artifact(found, made_by="found", made_with={})
+        return found
+
+    monkeypatch.setattr(pipeline, "gguf_of", other_bytes)
+    assert pipeline.compare(contenders([SPEC], []), options, store) == 2
+    assert len(runs.asked) == 10
+
+
+def test_another_llama_cpp_is_another_run(
+    runs: FakeRuns, store: Store, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dataclasses
+
+    pipeline.compare(contenders([SPEC], []), options, store)
+    monkeypatch.setattr(llama_build, "look", lambda: dataclasses.replace(BUILD, version="1"))
+    assert pipeline.compare(contenders([SPEC], []), options, store) == 2
+
+
+def test_a_build_with_broken_amx_is_run_without_it_and_said(
+    runs: FakeRuns, store: Store, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    class Heard(pipeline.SILENT.__class__):  # type: ignore[misc]
+        def say(self, line: str) -> None:
+            said.append(line)
+
+    monkeypatch.setattr(llama_build, "cpu_has_amx", lambda: True)
+    monkeypatch.setattr(llama_build, "decodes", lambda *, extra_buffers: "died (SIGSEGV)" if extra_buffers else None)
+    run_id = pipeline.compare(contenders([SPEC], []), options, store, Heard())
+    assert '"extra_buffers": false' in store.run(run_id)["settings"]
+    assert any("AMX" in line and "-fno-tree-dse" in line for line in said)
+
+    monkeypatch.setattr(llama_build, "decodes", lambda *, extra_buffers: pytest.fail("was tried already"))
+    assert not llama_build.extra_buffers_work()
+
+
+@pytest.mark.parametrize(
+    ("spec", "quants", "expected"),
+    [
+        (ModelSpec(key="a", name="o/a"), [], ["Q4_K_M"]),
+        (ModelSpec(key="a", name="o/a", quantization="Q8_0"), [], ["Q8_0"]),
+        (ModelSpec(key="a", name="o/a", quantization="Q8_0"), ["Q2_K", "Q2_K"], ["Q2_K"]),
+        (ModelSpec(key="a", name="o/a", ready_quantization="Q5_K_M"), [], [None]),
+        (ModelSpec(key="a", provider="package", package="p", quantization="Q4_1"), [], [None]),
+        (ModelSpec(key="a", provider="file", path=Path("/x/a.gguf")), [], [None]),
+        (ModelSpec(key="a", provider="file", path=Path("/x/a")), [], ["Q4_K_M"]),
+    ],
+)
+def test_which_quantization_a_model_is_run_at(spec: ModelSpec, quants: list[str], expected: list[str | None]) -> None:
+    found = contenders([spec], [quant(name) for name in quants])
+    assert [contender.quant.name if contender.quant else None for contender in found] == expected

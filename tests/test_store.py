@@ -1,0 +1,277 @@
+"""The store keeps what it was given, refuses what it cannot keep, and is only read by `query`."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import sqlite3
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from gguf_bench.errors import StoreError
+from gguf_bench.records import Answer, Document, GgufFile, Score
+from gguf_bench.store import Store, query
+
+VIEW_COLUMNS = [
+    *("run_id", "run_name", "created", "status", "model", "display_name", "model_group", "quant", "file_sha256"),
+    *("size_bytes", "bits_per_weight", "n_documents", "eps_score", "eps_score_low", "eps_score_high"),
+    *("exact_match", "exact_match_low", "exact_match_high", "basic_accuracy", "diluted_accuracy"),
+    *("adjusted_accuracy", "unparseable", "over_context", "missed", "hallucinated", "prompt_tokens_per_second"),
+    *("generation_tokens_per_second", "documents_per_minute", "load_seconds", "peak_rss_bytes", "peak_vram_bytes"),
+    *("gpu_layers", "error"),
+]
+
+GGUF = GgufFile(
+    path=Path("/models/a.gguf"),
+    shard_paths=(Path("/models/a.gguf"),),
+    sha256="a" * 64,
+    size_bytes=100,
+    quant="Q4_K_M",
+    bits_per_weight=6.17,
+    n_params=1000,
+    architecture="llama",
+    context_train=2048,
+)
+SCORE = Score(
+    status="answered",
+    values={"basic": Decimal("-0.57"), "diluted": None, "adjusted": Decimal("1")},
+    kinds={"basic": "right", "diluted": "missed", "adjusted": "hallucinated"},
+    value=1 / 3,
+)
+DOCUMENT = Document(
+    id="d1",
+    company="A",
+    period="Q1",
+    text="",
+    gold={"basic": Decimal("-0.57"), "diluted": Decimal(1), "adjusted": None},
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "results.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Store:
+    return Store(path)
+
+
+def a_run(store: Store, *, key: str = "0" * 64, models: tuple[str, ...] = ("m",), settings: str = "s") -> int:
+    facts = {
+        "key": key,
+        "name": "",
+        "description": "",
+        "task": "eps_extraction",
+        "task_version": "1",
+        "prompt_version": "1",
+        "scorer_version": "1",
+        "dataset": "d",
+        "dataset_sha256": "x",
+        "n_documents": 1,
+        "excerpt_chars": None,
+        "excerpt_version": "1",
+        "settings": "{}",
+        "machine": "{}",
+        "versions": "{}",
+    }
+    contender = {
+        "display_name": "M",
+        "model_group": "",
+        "quant": None,
+        "settings_sha256": settings,
+        "status": "pending",
+    }
+    return store.create_run(facts, [{"model": model, **contender} for model in models])
+
+
+def an_answer(document_id: str = "d1", prompt: str = "p") -> Answer:
+    return Answer(document_id=document_id, status="answered", prompt_sha256=prompt, output="{}", generation_seconds=2.0)
+
+
+def test_the_view_has_the_columns_that_programs_rely_on(store: Store, path: Path) -> None:
+    columns, rows = query(path, "select * from eps_scores")
+    assert columns == VIEW_COLUMNS
+    assert list(rows) == []
+
+
+def test_an_answer_comes_back_as_it_was_scored(store: Store) -> None:
+    run_id = a_run(store)
+    (contender,) = store.contenders(run_id)
+    store.save_answer(contender["id"], an_answer(), SCORE)
+    (row,) = store.answers(contender["id"])
+    assert (row["basic"], row["diluted"], row["adjusted"]) == (-0.57, None, 1.0)
+    assert (row["kind_basic"], row["kind_diluted"], row["kind_adjusted"]) == ("right", "missed", "hallucinated")
+    assert (row["score"], row["seconds"], row["output"]) == (pytest.approx(1 / 3), 2.0, "{}")
+
+
+def test_a_document_is_answered_once(store: Store) -> None:
+    (contender,) = store.contenders(a_run(store))
+    store.save_answer(contender["id"], an_answer(), SCORE)
+    with pytest.raises(StoreError, match="UNIQUE"):
+        store.save_answer(contender["id"], an_answer(), SCORE)
+
+
+def test_answers_are_reused_only_for_the_same_file_settings_and_prompt(store: Store) -> None:
+    store.save_artifact(GGUF, made_by="found", made_with={})
+    (first,) = store.contenders(a_run(store))
+    store.set_contender(first["id"], file_sha256=GGUF.sha256)
+    store.save_answer(first["id"], an_answer(), SCORE)
+
+    def copies(*, settings: str = "s", file: str | None = GGUF.sha256, prompt: str = "p") -> int:
+        (later,) = store.contenders(a_run(store, settings=settings))
+        store.set_contender(later["id"], file_sha256=file)
+        return store.reuse_answers(later["id"], {"d1": prompt, "d2": "q"})
+
+    assert copies(settings="other") == 0
+    assert copies(file=None) == 0
+    assert copies(prompt="other") == 0
+    assert copies() == 1
+
+
+def test_an_answer_that_did_not_fit_is_never_reused(store: Store) -> None:
+    """Whether a prompt fits depends on the contender's own context, which may have been raised since."""
+    store.save_artifact(GGUF, made_by="found", made_with={})
+    (first,), (later,) = store.contenders(a_run(store)), store.contenders(a_run(store))
+    for contender in (first, later):
+        store.set_contender(contender["id"], file_sha256=GGUF.sha256)
+    too_long = Score(status="over_context", values=None, kinds=SCORE.kinds, value=0.0)
+    store.save_answer(first["id"], an_answer(), too_long)
+    assert store.reuse_answers(later["id"], {"d1": "p"}) == 0
+
+
+def test_a_file_known_by_content_keeps_its_history(store: Store) -> None:
+    store.save_artifact(GGUF, made_by="quantized", made_with={"llama_cpp_python": "1"})
+    store.save_artifact(GGUF, made_by="found", made_with={})
+    row = store.artifact(GGUF.sha256)
+    assert row is not None
+    assert row["made_by"] == "quantized"
+
+
+def test_a_hash_is_taken_again_when_the_file_changes(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"one")
+    before = store.sha256([file])
+    file.write_bytes(b"other")
+    assert store.sha256([file]) != before
+    assert store.sha256([file, file]) != store.sha256([file])
+
+
+def test_the_first_commit_of_a_branch_stays_the_locked_one(store: Store) -> None:
+    assert store.locked_commit("org/name", None) is None
+    store.lock_commit("org/name", None, "1" * 40)
+    store.lock_commit("org/name", None, "2" * 40)
+    store.lock_commit("org/name", "dev", "3" * 40)
+    assert store.locked_commit("org/name", None) == "1" * 40
+    assert store.locked_commit("org/name", "dev") == "3" * 40
+
+
+def test_documents_keep_their_printed_labels(store: Store) -> None:
+    store.save_documents("x", [DOCUMENT])
+    (row,) = store.rows("select * from documents")
+    assert json.loads(row["gold"]) == {"basic": "-0.57", "diluted": "1", "adjusted": None}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "delete from runs",
+        "update contenders set eps_score = 1",
+        "insert into locks values ('a', 'b', 'c', 'd')",
+        "drop view eps_scores",
+        "create table t (a)",
+        "attach database '/tmp/x.db' as x",
+        "pragma journal_mode = delete",
+        "pragma writable_schema = 1",
+        "vacuum into '/tmp/x.db'",
+        "select load_extension('x')",
+        "begin",
+        "select 1; delete from runs",
+        "not sql",
+        "",
+    ],
+)
+def test_query_only_reads(store: Store, path: Path, sql: str) -> None:
+    a_run(store)
+    before = path.read_bytes()
+    with pytest.raises(StoreError):
+        list(query(path, sql)[1])
+    assert path.read_bytes() == before
+
+
+def test_query_stops_a_select_that_takes_too_long(store: Store, path: Path) -> None:
+    endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
+    with pytest.raises(StoreError, match="too long"):
+        list(query(path, endless, seconds=0.2)[1])
+
+
+def test_query_of_no_store_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="gguf-bench compare"):
+        query(tmp_path / "none.db", "select 1")
+
+
+def test_a_newer_store_is_refused_and_left_alone(store: Store, path: Path) -> None:
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "insert into _sqlite_migrations (migration_set, name, applied_at) values ('gguf_bench', 'm999_future', '')"
+        )
+    with pytest.raises(StoreError, match=r"newer gguf-bench.*m999_future.*upgrade"):
+        Store(path)
+
+
+def test_a_file_that_is_no_store_is_refused_and_left_alone(path: Path) -> None:
+    path.write_text("these are my notes, and they are long enough to be taken for a database header, " * 3)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"not a database.*--db"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="--db"):
+        Store(tmp_path / "file" / "results.db")
+
+
+def _open_and_count(path: Path) -> int:
+    store = Store(path)
+    return len(store.rows("select * from runs"))
+
+
+def test_many_processes_may_open_a_new_store_at_once(path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        assert pool.map(_open_and_count, [path] * 8) == [0] * 8
+
+
+def test_the_same_comparison_is_not_computed_twice_at_once(store: Store, path: Path) -> None:
+    other = multiprocessing.get_context("spawn").Process(target=_try_lock, args=(path, "a" * 64))
+    with store.run_lock("a" * 64):
+        other.start()
+        other.join()
+    assert other.exitcode == 7
+
+    free = multiprocessing.get_context("spawn").Process(target=_try_lock, args=(path, "b" * 64))
+    with store.run_lock("a" * 64):
+        free.start()
+        free.join()
+    assert free.exitcode == 0
+
+
+def _try_lock(path: Path, key: str) -> None:
+    try:
+        with Store(path).run_lock(key):
+            pass
+    except StoreError as error:
+        raise SystemExit(7 if "another process" in str(error) else 1) from error
+
+
+def test_deleting_a_run_takes_its_answers_along(store: Store) -> None:
+    run_id = a_run(store)
+    (contender,) = store.contenders(run_id)
+    store.save_answer(contender["id"], an_answer(), SCORE)
+    with store._writing() as connection:
+        connection.execute("delete from runs where id = ?", [run_id])
+    assert store.rows("select * from answers") == []
