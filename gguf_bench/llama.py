@@ -450,11 +450,15 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class QuantizeFacts:
-    """What llama.cpp logged about a quantization: the bytes of all tensors, and how many took a fallback type."""
+    """What llama.cpp logged about a quantization: the bytes of all tensors, and how many took a fallback type.
+
+    `needs_imatrix` is what a dry run found out; the real thing fails instead.
+    """
 
     tensor_bytes: int
     bits_per_weight: float
     n_fallback: int
+    needs_imatrix: bool
 
 
 def quantize(
@@ -493,4 +497,5 @@ def quantize(
         tensor_bytes=round(float(size.group(1)) * 2**20) if size else 0,
         bits_per_weight=float(size.group(2)) if size else 0.0,
         n_fallback=int(fallback.group(1)) if fallback else 0,
+        needs_imatrix=log().last_match("will require an imatrix") is not None,
     )

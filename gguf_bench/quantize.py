@@ -26,16 +26,16 @@ def target_name(source: Path, quant: Quant) -> str:
 
 
 def check(source: GgufFile, quant: Quant, *, allow_requantize: bool) -> None:
-    """Raise QuantizeError where `quantize` would be refused, or would spoil what it makes."""
-    if quant.needs_imatrix:
-        raise QuantizeError(
-            f"{quant.name} needs an importance matrix, which cannot be made or read yet",
-            hint=f"choose one that needs none, such as {_nearest_without_imatrix(quant)}",
-        )
+    """Raise QuantizeError where making `quant` from `source` would spoil it, or need what there is not."""
     if source.quant not in UNQUANTIZED and not allow_requantize:
         raise QuantizeError(
             f"{source.path.name} is {source.quant} already: what that lost cannot be had back",
             hint="quantize from an F16 or BF16 file, or say `gguf-bench quantize --allow-requantize`",
+        )
+    if quant.needs_imatrix and planned_size(source, quant, allow_requantize=allow_requantize).needs_imatrix:
+        raise QuantizeError(
+            f"{quant.name} of this model needs an importance matrix, which cannot be made or read yet",
+            hint=f"choose a type that needs none, such as {_nearest_without_imatrix(quant)}",
         )
 
 
@@ -52,6 +52,7 @@ def quantize(
     Raises QuantizeError for a source that is quantized already (unless `allow_requantize`), for a type that needs an
     importance matrix, and with llama.cpp's own reason; DiskSpaceError before anything is written.
     """
+    check(source, quant, allow_requantize=allow_requantize)
     planned = planned_size(source, quant, allow_requantize=allow_requantize)
     require_free_space(f"{target.name}", target.parent, planned.tensor_bytes)
     with written_whole(target) as partial:
@@ -61,7 +62,6 @@ def quantize(
 def _quantize(
     source: GgufFile, quant: Quant, target: Path, *, allow_requantize: bool, dry_run: bool, progress: Progress
 ) -> QuantizedSize:
-    check(source, quant, allow_requantize=allow_requantize)
     job = {
         "job": "quantize",
         "source": str(source.path),
@@ -83,6 +83,7 @@ def _quantize(
                         tensor_bytes=event["tensor_bytes"],
                         bits_per_weight=event["bits_per_weight"],
                         n_fallback=event["n_fallback"],
+                        needs_imatrix=event["needs_imatrix"],
                     )
     finally:
         bar.close()

@@ -174,11 +174,15 @@ class Finished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizedSize:
-    """What a quantization comes to: the bytes of all tensors, the real bits per weight, tensors on a fallback type."""
+    """What a quantization comes to: the bytes of all tensors, the real bits per weight, tensors on a fallback type.
+
+    `needs_imatrix` says that llama.cpp will refuse to make it of this model without an importance matrix.
+    """
 
     tensor_bytes: int
     bits_per_weight: float
     n_fallback: int
+    needs_imatrix: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

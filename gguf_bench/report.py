@@ -177,9 +177,12 @@ def print_planned_sizes(sizes: Sequence[tuple[Quant, QuantizedSize]], *, as_json
     if as_json:
         _json([{"quant": quant.name, **asdict(planned)} for quant, planned in sizes])
         return
-    table = _table("Type", "Tensors", "Bits/w", "On a fallback type", right=("Tensors", "Bits/w", "On a fallback type"))
+    numbers = ("Tensors", "Bits/w", "On a fallback type")
+    table = _table("Type", *numbers, "Imatrix", right=numbers)
     for quant, planned in sizes:
-        _add(table, quant.name, size(planned.tensor_bytes), f"{planned.bits_per_weight:.2f}", planned.n_fallback)
+        needed = "needed" if planned.needs_imatrix else ""
+        cells = (size(planned.tensor_bytes), f"{planned.bits_per_weight:.2f}", planned.n_fallback, needed)
+        _add(table, quant.name, *cells)
     _console().print(table)
 
 
