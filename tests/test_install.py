@@ -79,7 +79,7 @@ def test_cuda_builds_are_asked_for_and_need_nvcc(
     monkeypatch.setenv("CUDACXX", str(nvcc))
     monkeypatch.setenv("CMAKE_ARGS", "-DX=1")
     environment = install.build_environment(cuda=True)
-    assert environment["CMAKE_ARGS"] == "-DX=1 -DGGML_CUDA=on"
+    assert environment["CMAKE_ARGS"] == "-DX=1 -DLLAVA_BUILD=OFF -DGGML_CUDA=on"
     assert environment["CUDACXX"] == str(nvcc)
 
 
