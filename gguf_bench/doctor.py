@@ -26,7 +26,8 @@ def _llama() -> Iterator[Check]:
     except GgufBenchError as error:
         yield Check("llama.cpp", "broken", str(error), "pip install --force-reinstall llama-cpp-python")
         return
-    yield Check("llama.cpp", "ok", f"llama-cpp-python {build.version}")
+    compiler = llama_build.compiler() or "a compiler that did not sign it"
+    yield Check("llama.cpp", "ok", f"llama-cpp-python {build.version}, compiled by {compiler}")
     yield Check("cpu", "ok", f"{_cpu(build)}, {build.physical_cores} physical cores; {_features(build.system_info)}")
     yield _decode()
     yield _gpu(build)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,10 +104,22 @@ def _fault_is_not_amx(fault: str | None) -> bool:
     return fault is None or decodes(extra_buffers=False) is not None
 
 
+def compiler() -> str | None:
+    """What compiled the installed llama.cpp, as it signed the CPU library: 'GCC: (Debian 12.2.0-14) 12.2.0'."""
+    library = _cpu_library()
+    signed = re.search(rb"GCC: \([^)]{1,80}\) [0-9.]+|clang version [0-9.]+", library.read_bytes()) if library else None
+    return signed.group().decode("ascii", "replace") if signed else None
+
+
+def _cpu_library() -> Path | None:
+    """llama.cpp's library of CPU kernels, found without importing llama_cpp."""
+    found = importlib.util.find_spec("llama_cpp")
+    folder = Path(found.origin).parent / "lib" if found and found.origin else Path()
+    return next(iter(sorted(folder.glob("*ggml-cpu*"))), None)
+
+
 def _fingerprint() -> str:
     """Names one build of one version on this machine: the CPU library's size and time."""
-    found = importlib.util.find_spec("llama_cpp")
-    folder = Path(found.origin).parent if found and found.origin else Path()
-    library = next(iter(sorted((folder / "lib").glob("*ggml-cpu*"))), None)
+    library = _cpu_library()
     stat = library.stat() if library else None
     return f"{installed_version()}-{stat.st_size}-{stat.st_mtime_ns}" if stat else installed_version()

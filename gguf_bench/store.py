@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import json
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -23,10 +22,10 @@ from sqlite_utils import Database
 from gguf_bench.errors import StoreError
 from gguf_bench.migrations import migrations
 from gguf_bench.records import FIELDS, Answer, Document, GgufFile, Score, Settings
+from gguf_bench.sqlite_errors import BUSY_SECONDS, explained
 
 Row = dict[str, Any]
 
-BUSY_SECONDS = 60
 MEASURED_AT_LOAD = (
     "n_ctx",
     "gpu_layers",
@@ -47,7 +46,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with _explained(path):
+        with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = Database(sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False))
             self._db.conn.row_factory = sqlite3.Row
@@ -72,7 +71,7 @@ class Store:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """One write transaction, taking the lock at once, so that it waits its turn instead of failing half-way."""
-        with _explained(self.path):
+        with explained(self.path):
             self._db.execute("begin immediate")
             try:
                 yield self._db.conn
@@ -82,7 +81,7 @@ class Store:
             self._db.commit()
 
     def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
-        with _explained(self.path):
+        with explained(self.path):
             return [dict(row) for row in self._db.conn.execute(sql, parameters)]
 
     def close(self) -> None:
@@ -319,7 +318,7 @@ class Store:
         The lock is the operating system's and goes with the process; no file needs cleaning up.
         """
         file = self.path.with_name(f".{self.path.name}.lock")
-        with _explained(self.path), file.open("a") as held:
+        with explained(self.path), file.open("a") as held:
             offset = int(key[:12], 16)  # one byte of the file a key, so that other comparisons go on beside this one
             try:
                 fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
@@ -336,69 +335,6 @@ def settings_sha256(settings: Settings) -> str:
     return hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode()).hexdigest()
 
 
-def query(path: Path, sql: str, *, seconds: float = 60) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-    """Run one SELECT against the store, read-only: (column names, rows as they come).
-
-    SQLite itself refuses everything else: the file is opened read-only, and an authorizer allows reading alone.
-    Raises StoreError for what is refused, wrong, or takes longer than `seconds`.
-    """
-    if not path.exists():
-        raise StoreError(
-            f"there is no store at {path} yet", hint="run `gguf-bench compare` first, or name one with --db"
-        )
-    with _explained(path):
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
-        connection.set_authorizer(_reading_only)
-        deadline = time.monotonic() + seconds
-        connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
-        cursor = connection.execute(sql)
-    if cursor.description is None:
-        raise StoreError("that statement returns no rows", hint="`query` takes a SELECT")
-    return [column[0] for column in cursor.description], _fetched(path, cursor)
-
-
-def _fetched(path: Path, cursor: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
-    with _explained(path):
-        yield from cursor
-
-
-READING = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
-HARMLESS_PRAGMAS = ("table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list")
-
-
-def _reading_only(action: int, first: str | None, second: str | None, *_: object) -> int:
-    if action == sqlite3.SQLITE_FUNCTION and second == "load_extension":
-        return sqlite3.SQLITE_DENY
-    harmless = action in READING or (action == sqlite3.SQLITE_PRAGMA and first in HARMLESS_PRAGMAS)
-    return sqlite3.SQLITE_OK if harmless else sqlite3.SQLITE_DENY
-
-
 def _insert(connection: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:
     columns, places = ", ".join(row), ", ".join(f":{name}" for name in row)
     return connection.execute(f"insert into {table} ({columns}) values ({places})", row).lastrowid or 0
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn SQLite's and the file system's errors into StoreError with the way out."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise StoreError(f"{path}: {error}", hint=_way_out(str(error))) from error
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}", hint="choose another store with --db") from error
-
-
-WAYS_OUT = {
-    "not a database": "choose another store with --db",
-    "readonly": "choose another store with --db, or give yourself the right to write it",
-    "unable to open": "choose another store with --db, or give yourself the right to write its folder",
-    "locked": "another process is writing it, wait for that one to finish",
-    "full": "free some space: what was stored before is safe",
-    "not authorized": "`query` only reads",
-    "interrupted": "the query took too long",
-}
-
-
-def _way_out(message: str) -> str:
-    return next((way for sign, way in WAYS_OUT.items() if sign in message), "")

@@ -179,7 +179,7 @@ def build_wheel(version: str, environment: dict[str, str], folder: Path, cuda: b
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as temporary:
         building = Path(temporary) / "wheel"
         building.mkdir()
-        usual = "much longer for CUDA than the CPU's 4 to 5 minutes" if cuda else "usually 4 to 5 minutes on 2 cores"
+        usual = "much longer for CUDA than the CPU's 5 to 10 minutes" if cuda else "usually 5 to 10 minutes on 2 cores"
         pip(
             *("wheel", "--verbose", "--no-deps", "--no-cache-dir", "--no-binary", LLAMA, f"{LLAMA}=={version}"),
             *("--wheel-dir", str(building)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ def test_this_machine_works(tmp_path: Path, gguf_bench: Command) -> None:
     assert found.returncode == 0, found.stderr
     checks = {check["name"]: check for check in json.loads(found.stdout)}
     assert checks["decode"]["state"] in ("ok", "note")  # a note: this build was miscompiled for this CPU's AMX
+    assert re.search(r"compiled by (GCC|clang).* [0-9]+", checks["llama.cpp"]["found"])
     assert checks["hub"]["state"] == "ok"
     assert checks["token"] == {"name": "token", "state": "ok", "found": "found in $HF_TOKEN", "way_out": ""}
     assert str(tmp_path / "r.db") in checks["store"]["found"]

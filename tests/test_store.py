@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from gguf_bench.errors import StoreError
+from gguf_bench.query import query
 from gguf_bench.records import Answer, Document, GgufFile, Score
-from gguf_bench.store import Store, query
+from gguf_bench.store import Store
 
 VIEW_COLUMNS = [
     *("run_id", "run_name", "created", "status", "model", "display_name", "model_group", "quant", "file_sha256"),

@@ -22,9 +22,10 @@ LAYERS = {
         *("llama", "chat_template", "worker", "child", "llama_build", "tiny_gguf"),
         # tasks, and what they are made of
         *("tasks", "score", "excerpt"),
+        "sqlite_errors",
     },
     "stages": {
-        *("hub", "package", "convert", "describe", "quantize", "run", "dataset", "store", "compare"),
+        *("query", "hub", "package", "convert", "describe", "quantize", "run", "dataset", "store", "compare"),
     },
     "joining": {"pipeline", "api", "doctor", "__init__"},
     # Tables and Markdown of what the joining modules found: it knows their records, and none of them knows it.

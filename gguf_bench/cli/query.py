@@ -24,7 +24,8 @@ def query(state: State, sql: str, form: str) -> None:
     gguf-bench query "select model, quant, eps_score from eps_scores"
     gguf-bench query --csv "select * from answers where kind_basic = 'sign'"
     """
-    from gguf_bench import report, store
+    from gguf_bench import query as queries
+    from gguf_bench import report
 
-    columns, rows = store.query(state.store_path, sql)
+    columns, rows = queries.query(state.store_path, sql)
     report.print_rows(columns, rows, form)

@@ -1,0 +1,39 @@
+"""SQLite's and the file system's errors, as StoreError with the way out."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gguf_bench.errors import StoreError
+
+BUSY_SECONDS = 60
+"""How long one process waits for another that is writing."""
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's and the file system's errors into StoreError with the way out."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{path}: {error}", hint=_way_out(str(error))) from error
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}", hint="choose another store with --db") from error
+
+
+WAYS_OUT = {
+    "not a database": "choose another store with --db",
+    "readonly": "choose another store with --db, or give yourself the right to write it",
+    "unable to open": "choose another store with --db, or give yourself the right to write its folder",
+    "locked": "another process is writing it, wait for that one to finish",
+    "full": "free some space: what was stored before is safe",
+    "not authorized": "`query` only reads",
+    "interrupted": "the query took too long",
+}
+
+
+def _way_out(message: str) -> str:
+    return next((way for sign, way in WAYS_OUT.items() if sign in message), "")
