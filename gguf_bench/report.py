@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -23,9 +25,17 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
+BETWEEN = "  "
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the caller, as every other way of writing does; rich would exit with 1."""
+        raise  # the BrokenPipeError: rich calls this where it handles it
+
 
 def _console() -> Console:
-    return Console(highlight=False, soft_wrap=False)
+    return _Console(highlight=False, soft_wrap=False)
 
 
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -41,8 +51,32 @@ def _add(table: Table, *cells: object) -> None:
     table.add_row(*(Text("" if cell is None else str(cell)) for cell in cells))
 
 
-def _json(value: Any) -> None:
-    _console().out(json.dumps(value, indent=2, ensure_ascii=False, default=str), highlight=False)
+def print_json(value: Any) -> None:
+    sys.stdout.write(_json(value, indent=2) + "\n")
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False, default=str)
+
+
+def _finite(value: Any) -> Any:
+    """`value` with null for the numbers that JSON has no word for (infinities, and what is no number)."""
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+JSON_COLUMNS = ("settings", "machine", "versions")
+"""Columns of `runs` that hold JSON as text."""
+
+
+def _run(row: Row) -> Row:
+    """A row of `runs` for JSON: objects, not text that holds them."""
+    parsed = {name: json.loads(row[name]) for name in JSON_COLUMNS if isinstance(row.get(name), str)}
+    whole = {name: int(row[name]) for name in ("n_failed",) if row.get(name) is not None}
+    return {**row, **parsed, **whole}
 
 
 def percent(share: float | None) -> str:
@@ -60,7 +94,7 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
     """The leaderboard of a run, what went wrong in it, and what its differences show."""
     if as_json:
         verdicts = [{**asdict(verdict), "in_words": in_words(verdict)} for verdict in comparison.verdicts]
-        _json({"run": comparison.run, "leaderboard": comparison.leaderboard, "verdicts": verdicts})
+        print_json({"run": _run(comparison.run), "leaderboard": comparison.leaderboard, "verdicts": verdicts})
         return
     console, run = _console(), comparison.run
     title = f"run {run['id']}" + (f" {run['name']!r}" if run["name"] else "")
@@ -125,7 +159,7 @@ def _remarks(leaderboard: Sequence[Row]) -> Iterator[str]:
 
 def print_runs(runs: Sequence[Row], *, as_json: bool) -> None:
     if as_json:
-        _json(list(runs))
+        print_json([_run(run) for run in runs])
         return
     table = _table("Run", "Name", "Created", "Status", "Dataset", "Docs", "Models", "Failed", "Best %")
     for run in runs:
@@ -147,7 +181,7 @@ def print_runs(runs: Sequence[Row], *, as_json: bool) -> None:
 def print_models(catalog: Catalog, *, as_json: bool) -> None:
     """Every model under every group that has it."""
     if as_json:
-        _json(
+        print_json(
             [{**asdict(catalog.models[key]), "group": group} for group, keys in catalog.groups.items() for key in keys]
         )
         return
@@ -164,7 +198,7 @@ def print_models(catalog: Catalog, *, as_json: bool) -> None:
 
 def print_quants(*, as_json: bool) -> None:
     if as_json:
-        _json([asdict(quant) for quant in QUANTS.values()])
+        print_json([asdict(quant) for quant in QUANTS.values()])
         return
     table = _table("Type", "Bits/w", "Imatrix", "What it is", right=("Bits/w",))
     for quant in QUANTS.values():
@@ -175,7 +209,7 @@ def print_quants(*, as_json: bool) -> None:
 
 def print_planned_sizes(sizes: Sequence[tuple[Quant, QuantizedSize]], *, as_json: bool) -> None:
     if as_json:
-        _json([{"quant": quant.name, **asdict(planned)} for quant, planned in sizes])
+        print_json([{"quant": quant.name, **asdict(planned)} for quant, planned in sizes])
         return
     numbers = ("Tensors", "Bits/w", "On a fallback type")
     table = _table("Type", *numbers, "Imatrix", right=numbers)
@@ -198,7 +232,7 @@ def print_datasets(datasets: Sequence[Dataset], *, as_json: bool) -> None:
         for dataset in datasets
     ]
     if as_json:
-        _json(rows)
+        print_json(rows)
         return
     table = _table("Dataset", "Documents", "Tiers", "Tags")
     for row in rows:
@@ -219,7 +253,7 @@ def _in_words(counts: Mapping[str, int]) -> str:
 
 def print_documents(documents: Sequence[Document], *, as_json: bool) -> None:
     if as_json:
-        _json([_labels(document) for document in documents])
+        print_json([_labels(document) for document in documents])
         return
     table = _table("Id", "Tier", "Company", "Period", "Chars", "Basic", "Diluted", "Adjusted", right=("Chars",))
     for document in documents:
@@ -230,11 +264,11 @@ def print_documents(documents: Sequence[Document], *, as_json: bool) -> None:
 
 def print_document(document: Document, *, as_json: bool) -> None:
     if as_json:
-        _json({**_labels(document), "text": document.text})
+        print_json({**_labels(document), "text": document.text})
         return
     console = _console()
     console.out(document.text, highlight=False)
-    console.out(json.dumps(_labels(document), indent=2, default=str), highlight=False)
+    console.out(_json(_labels(document), indent=2), highlight=False)
 
 
 def _labels(document: Document) -> dict[str, Any]:
@@ -243,7 +277,7 @@ def _labels(document: Document) -> dict[str, Any]:
 
 def print_checks(checks: Sequence[Check], *, as_json: bool) -> None:
     if as_json:
-        _json([asdict(check) for check in checks])
+        print_json([asdict(check) for check in checks])
         return
     table = _table("Check", "State", "Found")
     for check in checks:
@@ -252,18 +286,48 @@ def print_checks(checks: Sequence[Check], *, as_json: bool) -> None:
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str) -> None:
-    """Rows of a query as a "table", "csv", "json" or "nl" (one JSON object a line)."""
+    """Rows of a query as a "table", "csv", "json" or "nl" (one JSON object a line); `columns` all differ."""
     if form == "csv":
         writer = csv.writer(sys.stdout)
         writer.writerow(columns)
         writer.writerows(rows)
     elif form == "nl":
         for row in rows:
-            sys.stdout.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False, default=str) + "\n")
+            sys.stdout.write(_json(dict(zip(columns, row, strict=True))) + "\n")
     elif form == "json":
-        _json([dict(zip(columns, row, strict=True)) for row in rows])
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
+        _print_table(columns, [[_cell(value) for value in row] for row in rows])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+SENSIBLE_WIDTH = 12
+"""A column may be folded to this many characters; narrower ones cannot be read."""
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """One line a row; where the columns do not fit the terminal side by side, one line a value, rows set apart."""
+    console = _console()
+    widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
+    if sum(min(width, SENSIBLE_WIDTH) + len(BETWEEN) for width in widths) <= console.width:
         table = _table(*columns)
         for row in rows:
-            _add(table, *(f"{cell:.4g}" if isinstance(cell, float) else cell for cell in row))
-        _console().print(table)
+            _add(table, *row)
+        console.print(table)
+        return
+    for number, row in enumerate(rows):
+        if number:
+            console.print()
+        lines = Table.grid(padding=(0, len(BETWEEN), 0, 0))
+        lines.add_column(overflow="fold", max_width=console.width // 2)
+        lines.add_column(overflow="fold")
+        for cells in zip(columns, row, strict=True):
+            _add(lines, *cells)
+        console.print(lines)
+    if not rows:
+        console.print("no rows")

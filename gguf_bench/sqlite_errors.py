@@ -1,4 +1,4 @@
-"""SQLite's and the file system's errors, as StoreError with the way out."""
+"""SQLite's and the file system's errors, and a store that is not there, as StoreError with the way out."""
 
 from __future__ import annotations
 
@@ -13,12 +13,21 @@ BUSY_SECONDS = 60
 """How long one process waits for another that is writing."""
 
 
+def require_store(path: Path) -> None:
+    """Raise StoreError where there is no store at `path`: who only reads makes none."""
+    with explained(path):
+        if not path.exists():
+            raise StoreError(
+                f"there is no store at {path} yet", hint="run `gguf-bench compare` first, or name one with --db"
+            )
+
+
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn SQLite's and the file system's errors into StoreError with the way out."""
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}", hint=_way_out(str(error))) from error
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}", hint="choose another store with --db") from error

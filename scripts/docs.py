@@ -13,7 +13,7 @@ WIDTH = 100
 
 
 def main() -> int:
-    from gguf_bench.cli import cli  # not at the top: the tests of `documented` do without it
+    from gguf_bench.cli.commands import cli  # not at the top: the tests of `documented` do without it
 
     page = documented(cli, "gguf-bench")
     if "--check" in sys.argv[1:]:

@@ -1,11 +1,14 @@
-"""The command line: what goes to standard output, how it exits, and what it does not import."""
+"""The command line: what goes to standard output, what goes wrong in one line, and what it does not import."""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +16,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from gguf_bench.cli import cli
+from gguf_bench import report
+from gguf_bench.cli.commands import cli
+from gguf_bench.cli.state import State
+from gguf_bench.records import Comparison
 from gguf_bench.store import Store
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -43,7 +49,7 @@ def imported_by(*arguments: str) -> set[str]:
     """The modules in memory after the command, of those that take long to load."""
     script = (
         "import sys\n"
-        "from gguf_bench.cli import cli\n"
+        "from gguf_bench.cli.commands import cli\n"
         "try: cli(sys.argv[1:])\n"
         "except SystemExit: pass\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
@@ -77,19 +83,38 @@ def test_a_command_imports_only_what_it_needs(arguments: list[str], needed: set[
         (["compare"], 2, "name a MODEL"),
         (["compare", "no_such_model"], 1, "no model 'no_such_model'"),
         (["compare", "./missing.gguf"], 1, "does not exist"),
-        (["compare", "smollm2_135m", "-q", "Q9_Z"], 1, "Q9_Z"),
+        (["compare", "smollm2_135m", "-q", "Q9_Z"], 2, "Q9_Z"),
+        (["quantize", "smollm2_135m", "-q", "Q4_K_N"], 2, "did you mean Q4_K"),
         (["compare", "smollm2_135m", "-t", "poetry"], 2, "poetry"),
         (["compare", "smollm2_135m", "--limit", "0"], 2, "0"),
         (["compare", "smollm2_135m", "--excerpt", "few"], 2, "few"),
+        (["compare", "smollm2_135m", "--excerpt", "199"], 2, "199"),
+        (["compare", "smollm2_135m", "--excerpt", "1000000001"], 2, "1000000001"),
+        (["compare", "smollm2_135m", "--excerpt", "9" * 5000], 2, "none"),
         (["compare", "smollm2_135m", "--gpu-layers", "some"], 2, "some"),
         (["compare", "smollm2_135m", "--dataset", "none.jsonl"], 1, "none.jsonl"),
         (["compare", "--group", "no_such_group"], 1, "no group"),
         (["quantize", "smollm2_135m"], 2, "-q TYPE"),
         (["convert", "smollm2_135m"], 1, "is a GGUF already"),
-        (["results", "show", "99"], 1, "no run 99"),
+        (["results", "show", "99"], 1, "no store"),
+        (["results", "list"], 1, "no store"),
+        (["results", "show", "0"], 2, "range"),
+        (["results", "show", str(2**63)], 2, "range"),
+        (["results", "show", "9" * 5000], 2, "integer"),
         (["query", "select 1"], 1, "no store"),
         (["dataset", "show", "eps-v1", "nobody"], 2, "nobody"),
         (["--models", "none.yaml", "models", "list"], 1, "none.yaml"),
+        (["--models", "/", "models", "list"], 1, "not a file"),
+        (["--models", "/dev/null/x", "models", "list"], 1, "not a file"),
+        (["--db", "/dev/null/x", "results", "list"], 1, "no store"),
+        (["--db", "/", "query", "select 1"], 1, "unable to open"),
+        (["--db", "/" + "x" * 300, "query", "select 1"], 1, "too long"),
+        (["dataset", "show", "/"], 1, "neither a file"),
+        (["dataset", "show", "/dev/null/x"], 1, "neither a file"),
+        (["dataset", "show", "/" + "x" * 300], 1, "too long"),
+        (["compare", "/dev/null/x.gguf"], 1, "does not exist"),
+        (["convert", "/" + "x" * 300], 1, "too long"),
+        (["convert", "/dev/null/x"], 1, "does not exist"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -129,13 +154,6 @@ def test_tables_fit_eighty_columns_when_piped(gguf_bench: Command) -> None:
         assert not any("\x1b" in line for line in lines)
 
 
-def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m gguf_bench quantize --list --json | head -n 1"
-    found = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=tmp_path)
-    assert found.stdout == "[\n"
-    assert found.stderr == ""
-
-
 def test_the_store_is_where_the_options_say(tmp_path: Path, gguf_bench: Command) -> None:
     assert gguf_bench("results", "path").stdout.strip() == f"{os.environ['XDG_DATA_HOME']}/gguf-bench/results.db"
     assert gguf_bench("results", "path", env={"GGUF_BENCH_DB": "/x/y.db"}).stdout == "/x/y.db\n"
@@ -146,3 +164,217 @@ def test_markup_in_data_is_shown_as_it_is(tmp_path: Path, gguf_bench: Command) -
     Store(tmp_path / "r.db").close()
     found = gguf_bench("--db", tmp_path / "r.db", "query", "select '[bold red]x[/]' as a")
     assert "[bold red]x[/]" in found.stdout
+
+
+def test_a_run_as_json_has_objects_and_whole_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    as_text = {"id": 1, "settings": '{"a": 1}', "machine": "{}", "versions": '{"b": "c"}', "n_failed": 1.0}
+    as_objects = {"id": 2, "settings": {"a": 1}, "machine": {}, "versions": {"b": "c"}, "n_failed": 1}
+    report.print_runs([as_text, as_objects], as_json=True)
+    for found in json.loads(text := capsys.readouterr().out):
+        assert found == {**as_objects, "id": found["id"]}
+    assert '"n_failed": 1\n' in text
+    report.print_comparison(Comparison(run=as_text, leaderboard=[], verdicts=[]), as_json=True)
+    assert json.loads(capsys.readouterr().out)["run"]["versions"] == {"b": "c"}
+
+
+def test_remarks_name_a_contender_as_verdicts_do(capsys: pytest.CaptureFixture[str]) -> None:
+    run = {"id": 1, "name": "", "excerpt_chars": None, "n_documents": 9, "dataset": "d"}
+    figures = dict.fromkeys(
+        ["size_bytes", "bits_per_weight", "eps_score", "exact_match", "documents_per_minute", "peak_rss_bytes", "error"]
+    )
+    row = {**figures, "model": "m", "quant": "Q4_1", "status": "finished", "n_documents": 9}
+    rows = [{**row, "over_context": 1, "unparseable": 0}, {**row, "quant": None, "over_context": 0, "unparseable": 2}]
+    report.print_comparison(Comparison(run=run, leaderboard=rows, verdicts=[]), as_json=False)
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "m Q4_1: 1 of 9 do not fit its context, scored 0",
+        "m: 2 of 9 could not be parsed, scored 0",
+    ]
+
+
+def test_a_model_of_several_groups_is_of_the_group_asked_for(tmp_path: Path) -> None:
+    models = tmp_path / "models.yaml"
+    models.write_text("first:\n  a:\n    name: org/a\nsecond:\n  - a\n")
+    state = State(db=None, models_file=models, verbose=False)
+    assert [spec.group for spec in state.specs([], ["second"])] == ["second"]
+    assert [spec.group for spec in state.specs(["a"])] == ["first"]
+
+
+def test_reading_makes_no_store(tmp_path: Path, gguf_bench: Command) -> None:
+    gguf_bench("--db", tmp_path / "new" / "r.db", "results", "list")
+    assert not (tmp_path / "new").exists()
+
+
+def test_no_run_of_that_number(tmp_path: Path, gguf_bench: Command) -> None:
+    Store(tmp_path / "r.db").close()
+    found = gguf_bench("--db", tmp_path / "r.db", "results", "show", 2**63 - 1)
+    assert (found.returncode, len(found.stderr.splitlines())) == (1, 1)
+    assert f"no run {2**63 - 1}" in found.stderr
+
+
+def test_query_prints_numbers_and_names_that_json_lacks(tmp_path: Path, gguf_bench: Command) -> None:
+    Store(tmp_path / "r.db").close()
+    sql = "select 9e999 as a, -9e999 as a, 1.5 as b"
+    for form in ("--json", "--nl"):
+        found = gguf_bench("--db", tmp_path / "r.db", "query", sql, form).stdout
+        rows = json.loads(found, parse_constant=pytest.fail)
+        assert (rows[0] if form == "--json" else rows) == {"a": None, "a_2": None, "b": 1.5}
+    assert gguf_bench("--db", tmp_path / "r.db", "query", sql, "--csv").stdout.splitlines()[0] == "a,a_2,b"
+
+
+def test_many_columns_are_printed_one_below_the_other(tmp_path: Path, gguf_bench: Command) -> None:
+    Store(tmp_path / "r.db").close()
+    names = [f"column_number_{number}" for number in range(12)]
+    row = "select " + ", ".join(f"'value {name}' as {name}" for name in names)
+    lines = gguf_bench("--db", tmp_path / "r.db", "query", f"{row} union all {row}").stdout.splitlines()
+    record = [f"{name:<16}  value {name}" for name in names]
+    assert [line.rstrip() for line in lines] == [*record, "", *record]
+    few = gguf_bench("--db", tmp_path / "r.db", "query", "select * from (" + row.replace(names[0], "a") + ")").stdout
+    assert max(map(len, few.splitlines())) <= 80
+
+
+def test_few_columns_are_a_table(tmp_path: Path, gguf_bench: Command) -> None:
+    Store(tmp_path / "r.db").close()
+    found = gguf_bench("--db", tmp_path / "r.db", "query", f"select 1 as a, '{'x' * 200}' as b, 2 as c").stdout
+    assert "a" in (head := found.splitlines()[1])
+    assert "c" in head
+
+
+# Standard streams that are full, closed, or left by their reader
+
+MEGABYTES = (
+    "with recursive n(i) as (select 1 union all select i + 1 from n limit 40000) select i, 'xxxxxxxxxxxx' as b from n"
+)
+FORMS = ("--csv", "--json", "--nl", "--table")
+
+
+def in_bash(folder: Path, rest: str, *arguments: str) -> tuple[int, str, str]:
+    """The command as `bash` runs it with `rest` behind it: (its own exit status, standard output, standard error)."""
+    Store(folder / "r.db").close()
+    command = shlex.join([sys.executable, "-m", "gguf_bench", "--db", str(folder / "r.db"), *arguments])
+    script = f"{command} {rest}; echo ${{PIPESTATUS[0]}} > status"
+    found = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=folder, timeout=120)
+    return int((folder / "status").read_text()), found.stdout, found.stderr
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path, form: str) -> None:
+    exit_code, output, errors = in_bash(tmp_path, "| head -n 1", "query", MEGABYTES, form)
+    assert (exit_code, len(output.splitlines()), errors) == (0, 1, "")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_reader_that_left_before_the_first_byte_is_no_error(tmp_path: Path, form: str) -> None:
+    assert in_bash(tmp_path, "> >(exec true)", "query", "select 1", form) == (0, "", "")
+    assert in_bash(tmp_path, "| true", "query", MEGABYTES, form) == (0, "", "")
+
+
+def test_a_reader_of_the_help_may_leave(tmp_path: Path) -> None:
+    assert in_bash(tmp_path, "| true", "--help") == (0, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize(
+    "arguments",
+    [*(("query", "select 1", form) for form in FORMS), ("--help",), ("results", "path"), ("quantize", "--list")],
+    ids=" ".join,
+)
+def test_output_that_cannot_be_written_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    exit_code, _, errors = in_bash(tmp_path, "> /dev/full", *arguments)
+    assert (exit_code, errors) == (1, "Error: No space left on device\n")
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_closed_standard_output_is_no_error(tmp_path: Path, form: str, closed: str) -> None:
+    assert in_bash(tmp_path, closed, "query", "select 1", form) == (0, "", "")
+
+
+def test_text_that_is_not_utf_8_is_one_line(tmp_path: Path) -> None:
+    sql = os.fsdecode(b"select '\xff'")
+    exit_code, output, errors = in_bash(tmp_path, "", "query", sql)
+    assert (exit_code, output, len(errors.splitlines())) == (1, "", 1)
+    assert "is not valid UTF-8" in errors
+
+
+def test_verbose_shows_the_traceback(gguf_bench: Command) -> None:
+    found = gguf_bench("-v", "query", "select 1")
+    assert found.returncode == 1
+    assert "Traceback" in found.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read_is_one_line(tmp_path: Path, gguf_bench: Command) -> None:
+    (hidden := tmp_path / "hidden").mkdir(mode=0)
+    for arguments in (
+        ["convert", f"{hidden}/x"],
+        ["compare", f"{hidden}/x.gguf"],
+        ["dataset", "show", f"{hidden}/x.jsonl"],
+        ["--models", f"{hidden}/m.yaml", "models", "list"],
+        ["--db", f"{hidden}/r.db", "query", "select 1"],
+    ):
+        found = gguf_bench(*arguments)
+        assert (found.returncode, len(found.stderr.splitlines())) == (1, 1)
+        assert "Permission denied" in found.stderr
+
+
+# Signals
+
+ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a command that works for a minute, with signals ignored as told, and waits until it listens to SIGTERM."""
+    Store(tmp_path / "r.db").close()
+    started = []
+
+    def start(ignored: str = "") -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "gguf_bench", "--db", str(tmp_path / "r.db"), "query", ENDLESS]
+        trap = f"trap '' {ignored}; " if ignored else ""
+        process = subprocess.Popen(
+            ["bash", "-c", f"{trap}exec {shlex.join(command)}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        while not caught(process.pid) >> (signal.SIGTERM - 1) & 1:
+            assert process.poll() is None
+            time.sleep(0.001)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def caught(pid: int) -> int:
+    """The signals the process has handlers for, as bits."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(status["SigCgt"], 16)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("seconds", [0, 0.02, 0.05, 0.1, 0.2, 1.5])
+def test_an_interrupt_leaves_no_traceback(
+    endless: Callable[..., subprocess.Popen[str]], number: signal.Signals, seconds: float
+) -> None:
+    process = endless()
+    time.sleep(seconds)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "interrupted; run the same command again" in errors
+    assert len(errors.split("\n")) <= 3
+    assert "Abort" not in errors
+
+
+def test_a_signal_that_was_ignored_stays_so(endless: Callable[..., subprocess.Popen[str]]) -> None:
+    process = endless("HUP")
+    time.sleep(0.5)
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    process.terminate()
+    assert process.wait(20) == 130

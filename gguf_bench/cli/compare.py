@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gguf_bench.cli.state import State, group_option, json_option, pass_state, quant_option, quants
+from gguf_bench.cli.state import State, group_option, json_option, pass_state, quant_option
+
+if TYPE_CHECKING:
+    from gguf_bench.quants import Quant
 
 SOME_FAILED = 3
+MOST_CHARACTERS = 10**9
 
 
 class GpuLayers(click.ParamType[str]):
@@ -30,9 +34,12 @@ class ExcerptChars(click.ParamType[int | None]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
         if value is None or value == "none":
             return None
-        if str(value).isdecimal() and int(value) >= 200:
-            return int(value)
-        raise click.BadParameter(f"{value!r} is neither a number of characters (200 or more) nor none", ctx, param)
+        text = str(value)
+        if text.isdecimal() and len(text) <= len(str(MOST_CHARACTERS)) and 200 <= int(text) <= MOST_CHARACTERS:
+            return int(text)
+        raise click.BadParameter(
+            f"{value!r} is neither a number of characters (200 to {MOST_CHARACTERS}) nor none", ctx, param
+        )
 
 
 @click.command()
@@ -56,7 +63,7 @@ class ExcerptChars(click.ParamType[int | None]):
 def compare(
     state: State,
     models: tuple[str, ...],
-    quant_names: tuple[str, ...],
+    quants: tuple[Quant, ...],
     groups: tuple[str, ...],
     task_name: str,
     dataset_name: str | None,
@@ -85,7 +92,7 @@ def compare(
 
     if task_name not in TASKS:
         raise click.BadParameter(f"{task_name!r} is none of: {', '.join(TASKS)}", param_hint="--task")
-    contenders = pipeline.contenders(state.specs(models, groups), quants(quant_names))
+    contenders = pipeline.contenders(state.specs(models, groups), quants)
     documents = datasets.load(dataset_name or datasets.DEFAULT_DATASET)
     options = pipeline.Options(
         task=TASKS[task_name],

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from gguf_bench.cli.state import State, json_option, pass_state, print_json, quant_option, quants
+from gguf_bench.cli.state import State, json_option, pass_state, quant_option
+
+if TYPE_CHECKING:
+    from gguf_bench.quants import Quant
 
 
 @click.command()
@@ -21,7 +25,7 @@ from gguf_bench.cli.state import State, json_option, pass_state, print_json, qua
 def quantize(
     state: State,
     model: str | None,
-    quant_names: tuple[str, ...],
+    quants: tuple[Quant, ...],
     allow_requantize: bool,
     dry_run: bool,
     list_types: bool,
@@ -41,21 +45,21 @@ def quantize(
     if list_types:
         report.print_quants(as_json=as_json)
         return
-    if model is None or not quant_names:
+    if model is None or not quants:
         raise click.UsageError("give a MODEL and at least one -q TYPE; --list shows the types")
     from gguf_bench import pipeline
     from gguf_bench.cli.bars import Bars
 
-    (spec,), wanted = state.specs([model]), quants(quant_names)
+    (spec,) = state.specs([model])
     if dry_run:
-        sizes = pipeline.planned_sizes(spec, wanted, state.store, allow_requantize=allow_requantize, progress=Bars())
+        sizes = pipeline.planned_sizes(spec, quants, state.store, allow_requantize=allow_requantize, progress=Bars())
         report.print_planned_sizes(sizes, as_json=as_json)
         return
     paths = pipeline.quantize(
-        spec, wanted, state.store, folder=output, allow_requantize=allow_requantize, progress=Bars()
+        spec, quants, state.store, folder=output, allow_requantize=allow_requantize, progress=Bars()
     )
     if as_json:
-        print_json([str(path) for path in paths])
+        report.print_json([str(path) for path in paths])
         return
     for path in paths:
         click.echo(path)

@@ -6,6 +6,9 @@ import click
 
 from gguf_bench.cli.state import State, json_option, pass_state
 
+MAX_RUN_ID = 2**63 - 1
+"""SQLite's largest integer."""
+
 
 @click.group()
 def results() -> None:
@@ -19,18 +22,18 @@ def list_runs(state: State, as_json: bool) -> None:
     """List every run, newest first."""
     from gguf_bench import report
 
-    report.print_runs(state.store.runs(), as_json=as_json)
+    report.print_runs(state.existing_store.runs(), as_json=as_json)
 
 
 @results.command()
-@click.argument("run_id", type=int, metavar="RUN")
+@click.argument("run_id", type=click.IntRange(1, MAX_RUN_ID), metavar="RUN")
 @json_option
 @pass_state
 def show(state: State, run_id: int, as_json: bool) -> None:
     """Show the leaderboard and the verdicts of RUN, as `compare` printed them."""
     from gguf_bench import pipeline, report
 
-    report.print_comparison(pipeline.comparison(run_id, state.store), as_json=as_json)
+    report.print_comparison(pipeline.comparison(run_id, state.existing_store), as_json=as_json)
 
 
 @results.command()

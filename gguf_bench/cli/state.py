@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gguf_bench.paths import store_path
+from gguf_bench.sqlite_errors import require_store
 
 if TYPE_CHECKING:
     from gguf_bench.catalog import Catalog
@@ -38,6 +38,12 @@ class State:
 
         return Store(self.store_path)
 
+    @property
+    def existing_store(self) -> Store:
+        """The store, for a command that only reads it. Raises StoreError where there is none yet."""
+        require_store(self.store_path)
+        return self.store
+
     @cached_property
     def catalog(self) -> Catalog:
         from gguf_bench.catalog import find_catalog, load_catalog
@@ -45,11 +51,14 @@ class State:
         return load_catalog(find_catalog(self.models_file))
 
     def specs(self, names: Sequence[str], groups: Sequence[str] = ()) -> list[ModelSpec]:
-        """The models the arguments and `--group` name, each once; a usage error when there is none."""
+        """The models the arguments and `--group` name, each once; a usage error when there is none.
+
+        A model that several groups have is of the group that is asked for.
+        """
         from gguf_bench.catalog import group, resolve
 
         found = [resolve(name, self.catalog) for name in names]
-        found += [spec for name in groups for spec in group(name, self.catalog)]
+        found += [replace(spec, group=name) for name in groups for spec in group(name, self.catalog)]
         if not found:
             raise click.UsageError("name a MODEL, or a --group of them; `gguf-bench models list` shows what there is")
         return list({spec.key: spec for spec in found}.values())
@@ -58,19 +67,23 @@ class State:
 pass_state = click.make_pass_decorator(State)
 
 
-def quants(names: Iterable[str]) -> list[Quant]:
-    """The types `-q` names. Raises QuantizeError for one llama.cpp does not know."""
-    from gguf_bench.quants import quant
+class QuantType(click.ParamType["Quant"]):
+    """A type that llama.cpp knows, by name or alias."""
 
-    return [quant(name) for name in names]
+    name = "TYPE"
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Quant:
+        from gguf_bench.errors import QuantizeError
+        from gguf_bench.quants import quant
 
-def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+        try:
+            return quant(value)
+        except QuantizeError as error:
+            raise click.BadParameter(str(error), ctx, param) from error
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 group_option = click.option("--group", "groups", multiple=True, metavar="NAME", help="Every model of a group.")
 quant_option = click.option(
-    "-q", "--quant", "quant_names", multiple=True, metavar="TYPE", help="A GGUF type (Q4_K_M, Q8_0, ...); repeatable."
+    "-q", "--quant", "quants", type=QuantType(), multiple=True, help="A GGUF type (Q4_K_M, Q8_0, ...); repeatable."
 )
