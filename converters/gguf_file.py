@@ -5,7 +5,9 @@ Format: docs/gguf.md of the ggml project, version 3, little-endian, alignment 32
 
 from __future__ import annotations
 
+import fcntl
 import os
+import secrets
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -152,14 +154,22 @@ def _pad(file: BinaryIO) -> None:
 
 @contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
-    """Yield a path beside `target` to write to; on success flush it to disk and rename it, else remove it."""
+    """Yield a path beside `target` to write to; on success flush it to disk and rename it, else remove it.
+
+    A partial file is locked while its writer lives, so one that a killed process left is known and removed here.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(target)
-    finally:
-        with suppress(FileNotFoundError):
-            partial.unlink()
+    for leftover in target.parent.glob(f".{target.name}.*.partial"):
+        with suppress(OSError), leftover.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    with partial.open("xb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        try:
+            yield partial
+            with partial.open("rb") as written:
+                os.fsync(written.fileno())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)

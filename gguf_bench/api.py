@@ -28,12 +28,11 @@ from gguf_bench.child import Child
 from gguf_bench.errors import GgufBenchError, ModelError
 from gguf_bench.excerpt import DEFAULT_EXCERPT_CHARS
 from gguf_bench.paths import store_path
-from gguf_bench.progress import SILENT, Progress
+from gguf_bench.progress import SILENT, Bar, Progress
 from gguf_bench.quants import quant
 from gguf_bench.records import GgufFile, Verdict
 from gguf_bench.run import N_BATCH
 from gguf_bench.store import Store
-from gguf_bench.tasks import TASKS
 
 CONTEXT = 8192
 """Tokens a loaded model's conversation may have by default: models made for 128k would take gigabytes for it."""
@@ -62,6 +61,39 @@ class BenchmarkResult:
     verdicts: Sequence[Verdict]
 
 
+class _Stopped(Exception):
+    """Ends a comparison that its caller has cancelled."""
+
+
+class _Stoppable:
+    """A progress that ends the work it watches, at its next sign of life, once `stopped` is set."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self.stopped = progress, threading.Event()
+
+    def bar(self, label: str, total: float | None, unit: str) -> Bar:
+        return _StoppableBar(self._progress.bar(label, total, unit), self.stopped)
+
+    def say(self, line: str) -> None:
+        self._progress.say(line)
+
+
+class _StoppableBar:
+    def __init__(self, bar: Bar, stopped: threading.Event) -> None:
+        self._bar, self._stopped = bar, stopped
+
+    def advance(self, amount: float) -> None:
+        self._bar.advance(amount)
+        if self._stopped.is_set():
+            raise _Stopped
+
+    def note(self, text: str) -> None:
+        self._bar.note(text)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
 @dataclass(frozen=True, slots=True)
 class BenchmarkRunner:
     """Runs comparisons into one store. Make it with `create_benchmark_runner`."""
@@ -84,18 +116,18 @@ class BenchmarkRunner:
         gpu_layers: str = "auto",
         fresh: bool = False,
     ) -> BenchmarkResult:
-        """Do what `gguf-bench compare` does, without blocking the event loop. Stopped, the same call goes on.
+        """Do what `gguf-bench compare` does, without blocking the event loop.
 
-        `models` are MODEL arguments, `quants` GGUF types. Raises GgufBenchError where nothing can be run at all; a
-        contender that fails has its error in the result instead.
+        Cancelled, it stops after the answer it is at, and the same call goes on from there. `models` are MODEL
+        arguments, `quants` GGUF types. Raises GgufBenchError where nothing can be run at all; a contender that fails
+        has its error in the result instead.
         """
-        (task,) = tasks if len(tasks) == 1 else (None,)
-        if task not in TASKS:
-            raise GgufBenchError(f"tasks {list(tasks)}: wanted exactly one of {', '.join(TASKS)}")
-        documents = datasets.load(dataset)
-        options = pipeline.Options(
-            task=TASKS[task],
-            dataset=datasets.limit(documents, limit) if limit else documents,
+        if len(tasks) != 1:
+            raise GgufBenchError(f"tasks {list(tasks)}: one task is run at a time")
+        options = pipeline.options(
+            tasks[0],
+            dataset,
+            limit=limit,
             excerpt_chars=excerpt_chars,
             gpu_layers=gpu_layers,
             name=run_name,
@@ -104,12 +136,21 @@ class BenchmarkRunner:
         )
         specs = [resolve(model, self.catalog) for model in models]
         contenders = pipeline.contenders(specs, [quant(name) for name in quants])
-        return await asyncio.to_thread(self._run, contenders, options)
+        stoppable = _Stoppable(self.progress)
+        running = asyncio.ensure_future(asyncio.to_thread(self._run, contenders, options, stoppable))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            stoppable.stopped.set()
+            await asyncio.wait([running])
+            raise
 
-    def _run(self, contenders: Sequence[pipeline.Contender], options: pipeline.Options) -> BenchmarkResult:
+    def _run(
+        self, contenders: Sequence[pipeline.Contender], options: pipeline.Options, progress: Progress
+    ) -> BenchmarkResult:
         store = Store(self.store_path)
         try:
-            run_id = pipeline.compare(contenders, options, store, self.progress)
+            run_id = pipeline.compare(contenders, options, store, progress)
             comparison = pipeline.comparison(run_id, store)
         finally:
             store.close()
@@ -152,11 +193,17 @@ class LoadedModel:
         Raises ModelError where message and answer do not fit the context, or the model was unloaded.
         """
         with self._turn:
+            if not self._child.is_alive:
+                raise ModelError(f"{self.name} is not loaded any more")
             self._child.send({"message": message, "max_tokens": max_tokens})
             event = self._child.receive()
-        if event is None:
-            raise ModelError(f"{self.name} is not loaded any more")
+        if event is None or event["event"] == "refused":
+            raise ModelError(event["message"] if event else f"{self.name} is not loaded any more")
         return str(event["output"])
+
+    @property
+    def is_alive(self) -> bool:
+        return self._child.is_alive
 
     def close(self) -> None:
         self._child.close()
@@ -176,7 +223,7 @@ class ModelLoader:
         `context` is its size in tokens: by default the entry's, else 8,192, and never more than the model's own.
         Raises GgufBenchError's kinds.
         """
-        if name in self.models:
+        if name in self.models and self.models[name].is_alive:
             return self.models[name]
         spec = resolve(name, self.catalog)
         store = Store(self.store_path)

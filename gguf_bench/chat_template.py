@@ -55,8 +55,10 @@ def render(template: str, user_message: str, *, bos: str, eos: str, kwargs: Mapp
         raise ModelError(f"the model's chat template cannot be rendered: {type(error).__name__}: {error}") from error
 
 
-def _tojson(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+def _tojson(
+    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _refuse(message: str) -> None:

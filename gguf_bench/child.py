@@ -18,11 +18,9 @@ from typing import Any
 
 from gguf_bench import errors
 from gguf_bench.errors import ChildDied, GgufBenchError, ModelError
+from gguf_bench.hub_token import TOKEN_NAMES
 
 Event = dict[str, Any]
-
-SECRETS = ("HF_TOKEN", "HUGGINGFACE_API_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-"""The child runs files from strangers and needs no network: it never sees these."""
 
 SPIN = {"GOMP_SPINCOUNT": "20000"}
 """How long llama.cpp's threads spin at a barrier before they sleep. OpenMP's default is fifteen times as long: on an
@@ -38,7 +36,8 @@ class Child:
     def __init__(self, job: Mapping[str, Any], *, what: str) -> None:
         self._what = what
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the child)
-        environment = SPIN | {name: value for name, value in os.environ.items() if name not in SECRETS}
+        environment = SPIN | {name: value for name, value in os.environ.items() if name not in TOKEN_NAMES}
+        # Without the token: the child runs files from strangers, and needs no network.
         package_root = str(Path(__file__).resolve().parent.parent)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [environment.get("PYTHONPATH"), package_root]))
         self._process = subprocess.Popen(
@@ -61,7 +60,7 @@ class Child:
     def send(self, message: Mapping[str, Any]) -> None:
         """Hand the child one more line. A child that is gone is noticed by the next `receive`."""
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
+        with suppress(BrokenPipeError, ValueError):  # ValueError: closed by us
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
 
@@ -83,6 +82,10 @@ class Child:
         if returncode != 0:
             raise ChildDied(self._what, returncode, self.last_words())
         return None
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
 
     def events(self) -> Iterator[Event]:
         """Every event until the child has finished; raises as `receive` does."""

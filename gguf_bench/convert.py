@@ -6,6 +6,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import converters
@@ -33,9 +34,12 @@ def target_path(checkpoint: Checkpoint, outtype: str) -> Path:
         raise CheckpointError(str(error)) from error
     if checkpoint.repo and checkpoint.commit:
         folder, name = checkpoint.repo.replace("/", "--"), checkpoint.repo.split("/")[-1]
-        return cache_folder() / "gguf" / folder / checkpoint.commit[:12] / f"{name}-{label}.gguf"
-    name = checkpoint.folder.absolute().name
-    return cache_folder() / "gguf" / name / _fingerprint(checkpoint.folder) / f"{name}-{label}.gguf"
+        source = Path(folder) / checkpoint.commit[:12]
+    else:
+        name = checkpoint.folder.absolute().name
+        source = Path(name) / _fingerprint(checkpoint.folder)
+    # Named by version, because another version's bytes may be others.
+    return cache_folder() / "gguf" / source / f"converted-{version('gguf-bench')}" / f"{name}-{label}.gguf"
 
 
 def _fingerprint(folder: Path) -> str:
@@ -76,7 +80,6 @@ def convert(checkpoint: Checkpoint, target: Path, outtype: str = "auto", *, prog
         bar.advance(bytes_done - done)
         done = bytes_done
 
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with _named_folder(checkpoint) as folder:
             return converters.convert(folder, target, outtype=outtype, progress=advance)

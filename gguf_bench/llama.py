@@ -168,8 +168,9 @@ class Model:
         template = llama_cpp.llama_model_chat_template(self.handle, None)
         self.chat_template: str | None = template.decode("utf-8", "replace") if template else None
 
-    def close(self) -> None:
-        llama_cpp.llama_model_free(self.handle)
+    def __del__(self) -> None:
+        if getattr(self, "handle", None):
+            llama_cpp.llama_model_free(self.handle)
 
     def metadata(self, key: str) -> str | None:
         """The value of a GGUF metadata key as text, or None; at most 4 kB of it."""
@@ -205,7 +206,11 @@ class Model:
 
     def control_texts(self) -> frozenset[str]:
         """The spellings that tokenizing with `special` would turn into control tokens."""
-        is_special = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
+        is_special = (
+            llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
+            | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
+            | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
+        )
         return frozenset(
             text.decode("utf-8", "replace")
             for token in range(self.n_vocab)
@@ -300,18 +305,19 @@ def gpu_layer_steps(path: Path) -> list[int]:
         return [0]
     model = Model(path, metadata_only=True)
     layers, tensor_bytes = model.n_layers + 1, model.tensor_bytes  # the output layer counts as one
-    model.close()
     most = min(layers, int(layers * 0.9 * free_bytes / max(1, tensor_bytes)))
     return sorted({most, most * 3 // 4, most // 2, most // 4, 0}, reverse=True)
 
 
 def physical_cores() -> int:
-    """Physical cores this process may run on: hyperthreads share the units matrix work needs."""
+    """Physical cores this process may use: hyperthreads share the units matrix work needs, containers have quotas."""
     cores = set()
     for cpu in os.sched_getaffinity(0):
         siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
         cores.add(siblings.read_text().strip() if siblings.exists() else str(cpu))
-    return max(1, len(cores))
+    quota = Path("/sys/fs/cgroup/cpu.max")  # "150000 100000": microseconds of CPU time in every period of so many
+    limit, _, period = quota.read_text().partition(" ") if quota.exists() else ("max", "", "")
+    return max(1, len(cores) if limit == "max" else min(len(cores), round(int(limit) / int(period))))
 
 
 class Grammar:
@@ -373,13 +379,11 @@ class Context:
         self.handle = llama_cpp.llama_init_from_model(model.handle, params)
         if not self.handle:
             raise ModelError(f"no memory for a context of {params.n_ctx} tokens{log().why()}")
+        self.n_ctx: int = params.n_ctx
         self._model, self._memory = model, llama_cpp.llama_get_memory(self.handle)
         self._grammar = Grammar(model.vocab, gbnf) if gbnf else None
         self._prefix: list[int] = []
         self._n_batch = n_batch
-
-    def close(self) -> None:
-        llama_cpp.llama_free(self.handle)
 
     def answer(self, prefix: Sequence[int], prompt: Sequence[int], max_tokens: int) -> Generated:
         """The greedy answer to `prefix` + `prompt`, at most `max_tokens` tokens of it."""
@@ -436,7 +440,9 @@ class Context:
     def _best_token(self) -> int:
         """The likeliest token the grammar allows: the likeliest one is tried alone, then 64, then all."""
         logits = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(self.handle, -1), shape=(self._model.n_vocab,))
-        best = int(logits.argmax())
+        best = int(logits.argmax())  # of NaNs the first
+        if not np.isfinite(logits[best]):
+            raise ModelError(f"{self._model.path.name} computes no numbers (NaN or infinity): its weights are broken")
         if self._grammar is None or self._grammar.allowed(np.array([best], dtype=np.int32))[0]:
             return best
         for count in (64, len(logits)):

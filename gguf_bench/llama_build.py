@@ -41,6 +41,11 @@ class Build:
         return f"{self.version} {self.system_info}".strip(" |")
 
     @property
+    def machine(self) -> str:
+        """The devices that compute, as one text."""
+        return ", ".join(device["description"] for device in self.devices)
+
+    @property
     def gpus(self) -> list[dict[str, Any]]:
         return [device for device in self.devices if device["kind"] == "gpu"]
 

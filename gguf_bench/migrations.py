@@ -61,6 +61,7 @@ create table runs (
     n_documents integer not null,
     excerpt_chars integer,           -- null: the whole text
     excerpt_version text not null,
+    fresh integer not null,           -- asked for with --fresh: no earlier answer was reused
     settings text not null,          -- JSON: how answers were computed
     machine text not null,           -- JSON: CPU, GPUs, memory, OS
     versions text not null           -- JSON: gguf-bench, llama.cpp, python
@@ -69,7 +70,6 @@ create index runs_key on runs (key);
 create table documents (             -- labels, so that answers can be scored again without the dataset
     dataset_sha256 text not null,
     document_id text not null,
-    position integer not null,
     company text not null,
     period text not null,
     tier text not null,
@@ -86,10 +86,10 @@ create table contenders (
     display_name text not null,
     model_group text not null,
     parameters text,
-    quant text,                      -- what was asked for, or found in the file
+    quant text,                      -- what was asked for, then what the file is
     file_sha256 text references artifacts (sha256),
     settings_sha256 text not null,
-    status text not null,            -- 'pending', 'running', 'finished' or 'failed'
+    status text not null,            -- 'pending', 'running', 'interrupted', 'finished' or 'failed'
     error text,
     n_ctx integer,
     gpu_layers integer,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,37 +38,29 @@ def written_whole(target: Path) -> Iterator[Path]:
     """Yield a path beside `target` to write to; on success flush it to disk and rename it to `target`.
 
     When the block raises, or the process is interrupted, the partial file is removed. What `kill -9` leaves behind is
-    named after the dead process and removed by the next call for the same target, so a file that has its name is whole.
+    removed by the next call for the same target: a partial file is locked for as long as its writer lives. So a file
+    that has its name is whole.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(target)
-    finally:
-        with suppress(FileNotFoundError):
-            partial.unlink()
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    with partial.open("xb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        try:
+            yield partial
+            with partial.open("rb") as written:
+                os.fsync(written.fileno())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def remove_leftovers(target: Path) -> None:
-    """Remove partial files of `target` whose writer is no longer alive."""
+    """Remove the partial files of `target` whose writers are gone, the converters' own among them."""
     for leftover in target.parent.glob(f".{target.name}.*.partial"):
-        writer = leftover.name.removesuffix(".partial").rpartition(".")[2]
-        if writer.isdecimal() and not process_is_alive(int(writer)):
-            leftover.unlink(missing_ok=True)
-
-
-def process_is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        with suppress(OSError), leftover.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()
 
 
 def require_free_space(what: str, folder: Path, needed_bytes: int) -> None:

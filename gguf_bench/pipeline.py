@@ -20,12 +20,13 @@ from typing import Any
 
 from gguf_bench import compare as compare_stage
 from gguf_bench import convert as convert_stage
+from gguf_bench import dataset as datasets
 from gguf_bench import llama_build
 from gguf_bench import quantize as quantize_stage
 from gguf_bench import run as run_stage
 from gguf_bench.describe import describe
-from gguf_bench.errors import GgufBenchError, ModelError
-from gguf_bench.excerpt import EXCERPT_VERSION, excerpt
+from gguf_bench.errors import GgufBenchError, ModelError, QuantizeError
+from gguf_bench.excerpt import DEFAULT_EXCERPT_CHARS, EXCERPT_VERSION, excerpt
 from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.package import find_package_gguf
 from gguf_bench.paths import cache_folder
@@ -37,16 +38,18 @@ from gguf_bench.records import (
     Checkpoint,
     Comparison,
     Dataset,
+    Document,
     Finished,
     GgufFile,
     Loaded,
     ModelSpec,
     QuantizedSize,
+    Score,
     Settings,
 )
 from gguf_bench.score import score_over_context
 from gguf_bench.store import Row, Store, now, settings_sha256
-from gguf_bench.tasks import Task
+from gguf_bench.tasks import TASKS, Task
 
 DEFAULT_QUANT = "Q4_K_M"
 """What a checkpoint is run as when nobody says otherwise."""
@@ -63,6 +66,37 @@ class Options:
     name: str = ""
     description: str = ""
     fresh: bool = False
+
+
+def options(
+    task: str = "eps_extraction",
+    dataset: str | None = None,
+    *,
+    limit: int | None = None,
+    excerpt_chars: int | None = DEFAULT_EXCERPT_CHARS,
+    gpu_layers: str = "auto",
+    name: str = "",
+    description: str = "",
+    fresh: bool = False,
+) -> Options:
+    """Options from what a user says: a task's name, a dataset's name or file, at most `limit` of its documents.
+
+    Raises GgufBenchError for an unknown task or number of layers, DatasetError for a dataset that cannot be read.
+    """
+    if task not in TASKS:
+        raise GgufBenchError(f"no task {task!r}", hint=f"there is {', '.join(TASKS)}")
+    if gpu_layers not in ("auto", "all") and not gpu_layers.isdecimal():
+        raise GgufBenchError(f"gpu_layers {gpu_layers!r} is neither auto, all nor a number")
+    documents = datasets.load(dataset or datasets.DEFAULT_DATASET)
+    return Options(
+        task=TASKS[task],
+        dataset=documents if limit is None else datasets.limit(documents, limit),
+        excerpt_chars=excerpt_chars,
+        gpu_layers=gpu_layers,
+        name=name,
+        description=description,
+        fresh=fresh,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,13 +232,18 @@ def _quantized(
 
 
 def _quantized_path(source: GgufFile, quant: Quant, folder: Path | None) -> Path:
-    """Beside a file of our own cache; for anybody else's file, in our cache by its content."""
+    """Below a file of our own cache; for anybody else's file, in our cache by its content.
+
+    The folder names the llama.cpp that quantizes: another version's bytes are another file.
+    """
     name = quantize_stage.target_name(source.path, quant)
     if folder is not None:
+        if any((folder / name).exists() and (folder / name).samefile(shard) for shard in source.shard_paths):
+            raise QuantizeError(f"{folder / name} would replace the file it is made from", hint="give another -o DIR")
         return folder / name
-    if source.path.is_relative_to(cache_folder()):
-        return source.path.with_name(name)
-    return cache_folder() / "gguf" / source.path.stem / source.sha256[:12] / name
+    ours = source.path.is_relative_to(cache_folder())
+    below = source.path.parent if ours else cache_folder() / "gguf" / source.path.stem / source.sha256[:12]
+    return below / f"quantized-{llama_build.installed_version()}" / name
 
 
 def _recorded(
@@ -218,12 +257,15 @@ def _recorded(
     parent: str | None = None,
 ) -> GgufFile:
     """The file's facts, from the store where its content is known, else read and recorded."""
-    shards = gguf_shards(path)
+    shards = gguf_shards(path.absolute())
+    for shard in shards:
+        if not shard.is_file():
+            raise ModelError(f"{shard} is no regular file")
     sha256 = store.sha256(shards)
     known = store.artifact(sha256)
     if known is not None:
         gguf = GgufFile(
-            path=path,
+            path=shards[0],
             shard_paths=shards,
             sha256=sha256,
             repo=repo or known["source_repo"],
@@ -267,22 +309,28 @@ def compare(asked: Sequence[Contender], options: Options, store: Store, progress
     """Run every contender that is not finished yet, store what it answers, and return the run's id.
 
     A contender that fails is recorded with its reason and the next one runs. Interrupted, the run is left resumable:
-    the same call goes on where it stopped. A finished run asked for again is returned as it is, unless `fresh`.
+    the same call goes on where it stopped. A finished run asked for again is left as it is, unless `fresh` or a
+    contender failed in it. Raises GgufBenchError where there is nothing to compare or to compare with.
     """
+    if not asked:
+        raise GgufBenchError("there is no model to compare")
     key = _run_key(asked, options)
     with store.run_lock(key):
         build = llama_build.look()
         settings = _settings(build, options, progress)
         files = [_prepared(contender, store, progress) for contender in asked]
         run_id, settings = _find_or_create(key, asked, files, options, settings, build, store)
+        rows = store.contenders(run_id)
+        if all(row["status"] == "finished" for row in rows) and store.run(run_id)["status"] == "finished":
+            return run_id
         store.set_run(run_id, status="running")
         session = _Session.of(options, settings, store, progress)
         try:
-            for contender, file, row in zip(asked, files, store.contenders(run_id), strict=True):
+            for contender, file, row in zip(asked, files, rows, strict=True):
                 if row["status"] != "finished":
                     session.run(contender, file, row["id"])
         except BaseException:
-            store.set_run(run_id, status="interrupted")
+            store.interrupt(run_id)
             raise
         store.set_run(run_id, status="finished", finished=now())
         return run_id
@@ -292,8 +340,11 @@ def _prepared(contender: Contender, store: Store, progress: Progress) -> GgufFil
     try:
         return gguf_of(contender, store, progress)
     except GgufBenchError as error:
-        progress.say(f"{contender.label} failed: {error}")
-        return error
+        failure = error
+    except OSError as error:
+        failure = ModelError(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    progress.say(f"{contender.label} failed: {failure}")
+    return failure
 
 
 def _settings(build: llama_build.Build, options: Options, progress: Progress) -> Settings:
@@ -305,7 +356,9 @@ def _settings(build: llama_build.Build, options: Options, progress: Progress) ->
         )
     return Settings(
         engine=run_stage.ENGINE,
+        task=f"{options.task.name} {options.task.version}",
         build=build.name,
+        machine=build.machine,
         gpu_layers=options.gpu_layers,
         n_threads=build.physical_cores,
         n_batch=run_stage.N_BATCH,
@@ -338,15 +391,18 @@ def _find_or_create(
 ) -> tuple[int, Settings]:
     """The run to go on with, and the settings it began with; a new one where there is none, or it is no longer alike.
 
-    Alike means the same files and the same llama.cpp. The number of threads and the rest is the run's own.
+    Alike means the same files, machine and llama.cpp; the number of threads stays the one the run began with. With
+    `fresh` only an unfinished run that was asked for with it is gone on with.
     """
-    run = None if options.fresh else store.find_run(key)
-    if run is not None:
+    run = store.find_run(key)
+    if run is not None and (not options.fresh or (run["fresh"] and run["status"] != "finished")):
         began_with = Settings(**json.loads(run["settings"]))
         rows = store.contenders(run["id"])
-        if began_with.build == settings.build and all(
+        if replace(settings, n_threads=began_with.n_threads) == began_with and all(
             _same_file(row["file_sha256"], file) for row, file in zip(rows, files, strict=True)
         ):
+            if options.description:
+                store.set_run(run["id"], description=options.description)
             return run["id"], began_with
     task, dataset = options.task, options.dataset
     facts = {
@@ -362,6 +418,7 @@ def _find_or_create(
         "n_documents": len(dataset.documents),
         "excerpt_chars": options.excerpt_chars,
         "excerpt_version": EXCERPT_VERSION,
+        "fresh": options.fresh,
         "settings": json.dumps(dataclasses.asdict(settings), sort_keys=True),
         "machine": json.dumps(_machine(build)),
         "versions": json.dumps(
@@ -389,7 +446,7 @@ def _same_file(known_sha256: str | None, file: GgufFile | GgufBenchError) -> boo
 
 
 def _settings_of(contender: Contender, settings: Settings) -> Settings:
-    return replace(settings, template_kwargs=dict(contender.spec.template_kwargs))
+    return replace(settings, context=contender.spec.context, template_kwargs=dict(contender.spec.template_kwargs))
 
 
 def _machine(build: llama_build.Build) -> dict[str, Any]:
@@ -411,25 +468,26 @@ class _Session:
     settings: Settings
     store: Store
     progress: Progress
+    documents: Mapping[str, Document]
     messages: Mapping[str, str]
 
     @classmethod
     def of(cls, options: Options, settings: Settings, store: Store, progress: Progress) -> _Session:
+        documents = {document.id: document for document in options.dataset.documents}
         messages = {
             document.id: options.task.prompt(document, excerpt(document.text, options.excerpt_chars))
-            for document in options.dataset.documents
+            for document in documents.values()
         }
-        return cls(options, settings, store, progress, messages)
+        return cls(options, settings, store, progress, documents, messages)
 
     def run(self, contender: Contender, file: GgufFile | GgufBenchError, contender_id: int) -> None:
         """Ask what this contender has not answered yet; its figures are written when the last answer is there."""
         if isinstance(file, GgufBenchError):
             self.store.set_contender(contender_id, status="failed", error=str(file))
             return
-        self.store.set_contender(contender_id, file_sha256=file.sha256, status="running", error=None)
+        self.store.set_contender(contender_id, file_sha256=file.sha256, quant=file.quant, status="running", error=None)
         if not self.options.fresh:
-            prompts = {document_id: run_stage.prompt_sha256(text) for document_id, text in self.messages.items()}
-            self.store.reuse_answers(contender_id, prompts)
+            self._reuse(contender_id)
         answered = self.store.answered(contender_id)
         missing = {document_id: text for document_id, text in self.messages.items() if document_id not in answered}
         try:
@@ -441,12 +499,28 @@ class _Session:
             self.store.set_contender(contender_id, status="failed", error=str(error))
             self.progress.say(f"{contender.label} failed: {error}")
             return
+        answers = self.store.answers(contender_id)
+        if len(answers) != len(self.messages):
+            short = f"answered {len(answers)} of {len(self.messages)} documents"
+            self.store.set_contender(contender_id, status="failed", error=short)
+            return
         companies = {document.id: document.company for document in self.options.dataset.documents}
-        figures = compare_stage.summarise(self.store.answers(contender_id), companies)
+        figures = compare_stage.summarise(answers, companies)
         self.store.set_contender(contender_id, status="finished", **figures)
 
+    def _reuse(self, contender_id: int) -> None:
+        """Take over what the same file answered to the same prompts before, scored by today's scorer."""
+        prompts = {document_id: run_stage.prompt_sha256(text) for document_id, text in self.messages.items()}
+        known = self.store.known_answers(contender_id, prompts)
+        self.store.save_answers(contender_id, [(answer, self._score(answer)) for answer in known])
+
+    def _score(self, answer: Answer) -> Score:
+        document = self.documents[answer.document_id]
+        fits = answer.status == "answered"
+        return self.options.task.score(answer.output, document) if fits else score_over_context(document)
+
     def _ask(self, contender: Contender, file: GgufFile, missing: Mapping[str, str], contender_id: int) -> None:
-        task, documents = self.options.task, {document.id: document for document in self.options.dataset.documents}
+        task = self.options.task
         settings = _settings_of(contender, self.settings)
         bar = self.progress.bar(f"{contender.spec.key} {file.quant}", len(self.messages), "docs")
         bar.advance(len(self.messages) - len(missing))
@@ -463,10 +537,7 @@ class _Session:
                             peak_rss_bytes=event.peak_rss_bytes,
                         )
                     case Answer():
-                        document = documents[event.document_id]
-                        fits = event.status == "answered"
-                        score = task.score(event.output, document) if fits else score_over_context(document)
-                        self.store.save_answer(contender_id, event, score)
+                        self.store.save_answer(contender_id, event, self._score(event))
                         bar.advance(1)
                     case Finished():
                         self.store.set_contender(contender_id, **dataclasses.asdict(event))

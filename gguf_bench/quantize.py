@@ -26,21 +26,17 @@ def target_name(source: Path, quant: Quant) -> str:
 
 
 def check(source: GgufFile, quant: Quant, *, allow_requantize: bool) -> None:
-    """Raise QuantizeError where making `quant` from `source` would spoil it, or need what there is not."""
+    """Raise QuantizeError where making `quant` from `source` would lose what cannot be had back."""
     if source.quant not in UNQUANTIZED and not allow_requantize:
         raise QuantizeError(
             f"{source.path.name} is {source.quant} already: what that lost cannot be had back",
             hint="quantize from an F16 or BF16 file, or say `gguf-bench quantize --allow-requantize`",
         )
-    if quant.needs_imatrix and planned_size(source, quant, allow_requantize=allow_requantize).needs_imatrix:
-        raise QuantizeError(
-            f"{quant.name} of this model needs an importance matrix, which cannot be made or read yet",
-            hint=f"choose a type that needs none, such as {_nearest_without_imatrix(quant)}",
-        )
 
 
 def planned_size(source: GgufFile, quant: Quant, *, allow_requantize: bool = False) -> QuantizedSize:
     """What `quantize` would make, from llama.cpp's dry run; nothing is written. Raises QuantizeError as it does."""
+    check(source, quant, allow_requantize=allow_requantize)
     return _quantize(source, quant, source.path, allow_requantize=allow_requantize, dry_run=True, progress=SILENT)
 
 
@@ -52,8 +48,12 @@ def quantize(
     Raises QuantizeError for a source that is quantized already (unless `allow_requantize`), for a type that needs an
     importance matrix, and with llama.cpp's own reason; DiskSpaceError before anything is written.
     """
-    check(source, quant, allow_requantize=allow_requantize)
     planned = planned_size(source, quant, allow_requantize=allow_requantize)
+    if planned.needs_imatrix:
+        raise QuantizeError(
+            f"{quant.name} of this model needs an importance matrix, which cannot be made or read yet",
+            hint=f"choose a type that needs none, such as {_nearest_without_imatrix(quant)}",
+        )
     require_free_space(f"{target.name}", target.parent, planned.tensor_bytes)
     with written_whole(target) as partial:
         return _quantize(source, quant, partial, allow_requantize=allow_requantize, dry_run=False, progress=progress)

@@ -138,17 +138,22 @@ class Score:
 class Settings:
     """How answers are computed. Two answers are the same experiment only when all of this is equal.
 
-    `gpu_layers` is what was asked for ("auto", "all" or a number); `build` names the llama.cpp that computes, with the
-    CPU and GPU features it uses; `engine` is raised whenever prompts or decoding change in a way that changes answers.
+    `engine` is raised whenever prompts or decoding change in a way that changes answers; `task` names the task and its
+    version, grammar included. `build` names the llama.cpp that computes and the CPU and GPU features it uses, `machine`
+    the CPU and GPUs. `gpu_layers` is what was asked for ("auto", "all" or a number). `context` caps the model's own,
+    and `template_kwargs` go to its chat template: these two differ from contender to contender.
     """
 
     engine: int
+    task: str
     build: str
+    machine: str
     gpu_layers: str
     n_threads: int
     n_batch: int
     extra_buffers: bool
     max_answer_tokens: int
+    context: int | None = None
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -6,16 +6,19 @@ at any moment leaves nothing half-written. The schema is in `migrations`.
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import hashlib
 import json
+import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal
 
 from sqlite_utils import Database
 
@@ -55,6 +58,9 @@ class Store:
             self._migrate()
 
     def _migrate(self) -> None:
+        tables = {name for (name,) in self._db.execute("select name from sqlite_master")}
+        if tables and migrations.migrations_table not in tables:
+            raise StoreError(f"{self.path} is a database of something else", hint="choose another store with --db")
         known = {migration.name for migration in migrations._migrations}
         applied = {migration.name for migration in migrations.applied(self._db)}
         if newer := applied - known:
@@ -72,13 +78,12 @@ class Store:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """One write transaction, taking the lock at once, so that it waits its turn instead of failing half-way."""
         with explained(self.path):
-            self._db.execute("begin immediate")
             try:
+                self._db.execute("begin immediate")
                 yield self._db.conn
-            except BaseException:
-                self._db.rollback()
-                raise
-            self._db.commit()
+                self._db.commit()
+            finally:
+                self._db.rollback()  # of what was not committed; nothing otherwise
 
     def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
         with explained(self.path):
@@ -169,7 +174,6 @@ class Store:
             [
                 dataset_sha256,
                 document.id,
-                position,
                 document.company,
                 document.period,
                 document.tier,
@@ -177,16 +181,24 @@ class Store:
                 json.dumps({field: None if gold is None else str(gold) for field, gold in document.gold.items()}),
                 json.dumps({name: str(value) for name, value in document.traps.items()}),
             ]
-            for position, document in enumerate(documents)
+            for document in documents
         ]
         with self._writing() as connection:
-            connection.executemany("insert or ignore into documents values (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            connection.executemany("insert or ignore into documents values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def set_run(self, run_id: int, **columns: Any) -> None:
         self._update("runs", run_id, columns)
 
     def contenders(self, run_id: int) -> list[Row]:
         return self.rows("select * from contenders where run_id = ? order by position", [run_id])
+
+    def interrupt(self, run_id: int) -> None:
+        """Mark a run, and the contender it was at, as stopped."""
+        with self._writing() as connection:
+            connection.execute("update runs set status = 'interrupted' where id = ?", [run_id])
+            connection.execute(
+                "update contenders set status = 'interrupted' where run_id = ? and status = 'running'", [run_id]
+            )
 
     def set_contender(self, contender_id: int, **columns: Any) -> None:
         self._update("contenders", contender_id, columns)
@@ -207,57 +219,32 @@ class Store:
         return self.rows("select * from answers where contender_id = ?", [contender_id])
 
     def save_answer(self, contender_id: int, answer: Answer, score: Score) -> None:
-        values = score.values or dict.fromkeys(FIELDS)
-        row = {
-            "contender_id": contender_id,
-            "document_id": answer.document_id,
-            "status": score.status,
-            "prompt_sha256": answer.prompt_sha256,
-            "output": answer.output,
-            **{field: None if (value := values[field]) is None else float(value) for field in FIELDS},
-            **{f"kind_{field}": score.kinds[field] for field in FIELDS},
-            "score": score.value,
-            "prompt_tokens": answer.prompt_tokens,
-            "decoded_prompt_tokens": answer.decoded_prompt_tokens,
-            "generated_tokens": answer.generated_tokens,
-            "prompt_seconds": answer.prompt_seconds,
-            "generation_seconds": answer.generation_seconds,
-            "seconds": answer.prompt_seconds + answer.generation_seconds,
-        }
+        self.save_answers(contender_id, [(answer, score)])
+
+    def save_answers(self, contender_id: int, scored: Iterable[tuple[Answer, Score]]) -> None:
+        """Store all of them, or none. Raises StoreError for a document that this contender has answered before."""
         with self._writing() as connection:
-            _insert(connection, "answers", row)
+            for answer, score in scored:
+                _insert(connection, "answers", _answer_row(contender_id, answer, score))
 
-    def reuse_answers(self, contender_id: int, prompts: Mapping[str, str]) -> int:
-        """Copy answers that an earlier contender with the same file and settings gave to the same prompts.
+    def known_answers(self, contender_id: int, prompts: Mapping[str, str]) -> list[Answer]:
+        """What earlier contenders with the same file and settings answered to the same prompts of the same documents.
 
-        `prompts` maps document ids to prompt_sha256. Scores are copied too where the run's scorer is the same one.
-        Returns how many were copied.
+        `prompts` maps document ids to prompt_sha256. Documents this contender has answered are left out.
         """
-        with self._writing() as connection:
-            connection.execute(
-                "create temp table if not exists wanted (document_id text primary key, prompt_sha256 text)"
-            )
-            connection.execute("delete from wanted")
-            connection.executemany("insert into wanted values (?, ?)", list(prompts.items()))
-            return connection.execute(
-                """
-                insert or ignore into answers
-                select me.id, a.document_id, a.status, a.prompt_sha256, a.output, a.basic, a.diluted, a.adjusted,
-                       a.kind_basic, a.kind_diluted, a.kind_adjusted, a.score, a.prompt_tokens,
-                       a.decoded_prompt_tokens, a.generated_tokens, a.prompt_seconds, a.generation_seconds, a.seconds
-                from contenders me
-                join runs my_run on my_run.id = me.run_id
-                join contenders earlier on earlier.file_sha256 = me.file_sha256
-                    and earlier.settings_sha256 = me.settings_sha256 and earlier.id <> me.id
-                join runs its_run on its_run.id = earlier.run_id
-                    and its_run.dataset_sha256 = my_run.dataset_sha256
-                    and its_run.scorer_version = my_run.scorer_version
-                join answers a on a.contender_id = earlier.id
-                join wanted on wanted.document_id = a.document_id and wanted.prompt_sha256 = a.prompt_sha256
-                where me.id = ? and a.status <> 'over_context'  -- what fits is the contender's own setting
-                """,
-                [contender_id],
-            ).rowcount
+        found = self.rows(
+            """
+            select a.* from contenders me
+            join contenders earlier on earlier.file_sha256 = me.file_sha256
+                and earlier.settings_sha256 = me.settings_sha256 and earlier.id <> me.id
+            join answers a on a.contender_id = earlier.id
+            where me.id = ? and a.document_id not in (select document_id from answers where contender_id = me.id)
+            order by earlier.id
+            """,
+            [contender_id],
+        )
+        same = (row for row in found if prompts.get(row["document_id"]) == row["prompt_sha256"])
+        return list({row["document_id"]: _answer(row) for row in same}.values())
 
     def reuse_figures(self, contender_id: int) -> None:
         """Copy memory and load time from the contender whose answers were all reused: nothing was measured anew."""
@@ -276,21 +263,30 @@ class Store:
             )
 
     def run(self, run_id: int) -> Row:
+        """The row of a run, its JSON columns read. Raises StoreError when there is no such run."""
         found = self.rows("select * from runs where id = ?", [run_id])
         if not found:
             raise StoreError(f"there is no run {run_id} in {self.path}", hint="`gguf-bench results list` shows them")
-        return found[0]
+        return self._read_run(found[0])
 
     def runs(self) -> list[Row]:
         """Every run with how many contenders it has and how many failed, newest first."""
-        return self.rows(
+        found = self.rows(
             """
-            select runs.*, count(contenders.id) as n_contenders, total(contenders.status = 'failed') as n_failed,
+            select runs.*, count(contenders.id) as n_contenders,
+                   count(contenders.id) filter (where contenders.status = 'failed') as n_failed,
                    max(contenders.eps_score) as best_eps_score
             from runs left join contenders on contenders.run_id = runs.id
             group by runs.id order by runs.id desc
             """
         )
+        return [self._read_run(row) for row in found]
+
+    def _read_run(self, row: Row) -> Row:
+        """A run that no process is computing any more was interrupted, whatever a killed one could not write."""
+        parsed = {name: json.loads(row[name]) for name in ("settings", "machine", "versions")}
+        stopped = row["status"] == "running" and not self._is_locked(row["key"])
+        return row | parsed | ({"status": "interrupted"} if stopped else {})
 
     def scores(self, contender_id: int) -> dict[str, float]:
         """Document id -> score of one contender."""
@@ -315,24 +311,69 @@ class Store:
     def run_lock(self, key: str) -> Iterator[None]:
         """Held while a comparison is computed: a second one like it is refused instead of computing it twice.
 
-        The lock is the operating system's and goes with the process; no file needs cleaning up.
+        The lock is the operating system's and goes with its holder, however that ends.
         """
-        file = self.path.with_name(f".{self.path.name}.lock")
-        with explained(self.path), file.open("a") as held:
-            offset = int(key[:12], 16)  # one byte of the file a key, so that other comparisons go on beside this one
-            try:
-                fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
-            except OSError as error:
+        with ExitStack() as stack:
+            with explained(self.path):
+                file = stack.enter_context(self._lock_path.open("ab"))
+            if not _locked(file, key):
                 raise StoreError(
                     "this very comparison is being computed by another process",
                     hint="wait for it, or give this one another --name",
-                ) from error
+                )
             yield
+
+    @property
+    def _lock_path(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.lock")
+
+    def _is_locked(self, key: str) -> bool:
+        if not self._lock_path.exists():
+            return False
+        with explained(self.path), self._lock_path.open("ab") as file:
+            return not _locked(file, key)
+
+
+def _locked(file: IO[bytes], key: str) -> bool:
+    """Try to lock the one byte of `file` that stands for `key`; the lock belongs to this open file (open(2), OFD)."""
+    one_byte = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, int(key[:12], 16), 1, 0)
+    try:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, one_byte)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
 
 
 def settings_sha256(settings: Settings) -> str:
     """What has to be equal for two answers to be the same experiment, as one hash."""
     return hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode()).hexdigest()
+
+
+def _answer_row(contender_id: int, answer: Answer, score: Score) -> Row:
+    values = score.values or dict.fromkeys(FIELDS)
+    return {
+        "contender_id": contender_id,
+        "document_id": answer.document_id,
+        "status": score.status,
+        "prompt_sha256": answer.prompt_sha256,
+        "output": answer.output,
+        **{field: None if (value := values[field]) is None else float(value) for field in FIELDS},
+        **{f"kind_{field}": score.kinds[field] for field in FIELDS},
+        "score": score.value,
+        "prompt_tokens": answer.prompt_tokens,
+        "decoded_prompt_tokens": answer.decoded_prompt_tokens,
+        "generated_tokens": answer.generated_tokens,
+        "prompt_seconds": answer.prompt_seconds,
+        "generation_seconds": answer.generation_seconds,
+        "seconds": answer.prompt_seconds + answer.generation_seconds,
+    }
+
+
+def _answer(row: Row) -> Answer:
+    """The raw answer of a stored row, to be scored again."""
+    names = [field.name for field in dataclasses.fields(Answer) if field.name != "status"]
+    status: Literal["answered", "over_context"] = "over_context" if row["status"] == "over_context" else "answered"
+    return Answer(status=status, **{name: row[name] for name in names})
 
 
 def _insert(connection: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:

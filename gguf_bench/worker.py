@@ -6,6 +6,7 @@ prints go to standard error, where the parent finds the reason when this process
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
@@ -14,10 +15,11 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gguf_bench import llama, tiny_gguf
 from gguf_bench.errors import GgufBenchError, ModelError
@@ -25,6 +27,7 @@ from gguf_bench.errors import GgufBenchError, ModelError
 Job = Mapping[str, Any]
 Emit = Callable[..., None]
 Lines = Iterable[bytes]
+T = TypeVar("T")
 
 PROGRESS_EVERY_SECONDS = 0.1
 
@@ -40,19 +43,27 @@ def main() -> None:
     lines = sys.stdin.buffer
     job = json.loads(lines.readline())
     if job["job"] not in TALKING_JOBS:
-        threading.Thread(target=_exit_with_parent, args=(lines,), daemon=True).start()
+        threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
         JOBS[job["job"]](job, emit, lines)
     except GgufBenchError as error:
-        emit("error", kind=type(error).__name__, message=error.message, hint=error.hint)
+        _report(error, emit)
     except MemoryError:
         emit("error", kind="ModelError", message="out of memory", hint="")
+    except BaseException:  # noqa: BLE001 (a bug of ours: its traceback is what the parent finds in the log)
+        traceback.print_exc()
+        os._exit(1)
     out.close()
     os._exit(0)  # nothing is left to save, and freeing gigabytes politely takes time
 
 
-def _exit_with_parent(lines: Any) -> None:
-    lines.read()
+def _report(error: GgufBenchError, emit: Emit, event: str = "error") -> None:
+    emit(event, kind=type(error).__name__, message=error.message, hint=error.hint)
+
+
+def _exit_with_parent() -> None:
+    while os.read(0, 4096):
+        pass
     os._exit(1)
 
 
@@ -66,7 +77,6 @@ def inspect(job: Job, emit: Emit, _lines: Lines) -> None:
         n_params=model.n_params,
         architecture=model.metadata("general.architecture") or "",
         context_train=model.context_train,
-        has_chat_template=model.chat_template is not None,
     )
 
 
@@ -125,31 +135,19 @@ def run(job: Job, emit: Emit, _lines: Lines) -> None:
     as over_context.
     """
     settings = job["settings"]
-    started = time.monotonic()
-    model = _load(job, emit)
-    maker = llama.PromptMaker(model, job["template_kwargs"])
-    prefix = _shared_prefix(maker.tokens(message) for message in job["samples"])
-    limit = min(model.context_train, job["context"] or model.context_train)
-    asked = []
-    for document_id, message in job["prompts"]:
-        tokens = maker.tokens(message)
-        if len(tokens) + settings["max_answer_tokens"] > limit:
-            emit("over_context", document_id=document_id, prompt_tokens=len(tokens))
-        else:
-            asked.append((document_id, tokens))
-    n_ctx = max((len(tokens) for _, tokens in asked), default=0) + settings["max_answer_tokens"]
-    context = llama.Context(
-        model, n_ctx=n_ctx, n_threads=settings["n_threads"], n_batch=settings["n_batch"], gbnf=job["grammar"]
-    )
+    prepared = _prepare(job, emit)
+    model, context, asked, prefix = prepared.model, prepared.context, prepared.asked, prepared.prefix
     emit(
         "loaded",
-        load_seconds=time.monotonic() - started,
-        n_ctx=-(-n_ctx // llama.PAD) * llama.PAD,
+        load_seconds=prepared.load_seconds,
+        n_ctx=context.n_ctx,
         gpu_layers=model.offloaded_layers(),
         n_layers=model.n_layers,
         gpu_build=llama.supports_gpu_offload(),
         peak_rss_bytes=_peak_rss_bytes(),
     )
+    for document_id, length in prepared.too_long:
+        emit("over_context", document_id=document_id, prompt_tokens=length)
     for document_id, tokens in asked:
         shared = len(prefix) if tokens[: len(prefix)] == prefix and len(tokens) > len(prefix) else 0
         answer = context.answer(tokens[:shared], tokens[shared:], settings["max_answer_tokens"])
@@ -166,33 +164,100 @@ def run(job: Job, emit: Emit, _lines: Lines) -> None:
     emit("done", peak_rss_bytes=_peak_rss_bytes())
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """A model with a context that holds every prompt it can: `asked` are (document id, tokens), `too_long` lengths."""
+
+    model: llama.Model
+    context: llama.Context
+    load_seconds: float
+    prefix: list[int]
+    asked: list[tuple[str, list[int]]]
+    too_long: list[tuple[str, int]]
+
+
+def _prepare(job: Job, emit: Emit) -> _Prepared:
+    def attempt(layers: int) -> _Prepared:
+        settings = job["settings"]
+        started = time.monotonic()
+        model = _load(job, emit, layers)
+        load_seconds = time.monotonic() - started
+        maker = llama.PromptMaker(model, job["template_kwargs"])
+        limit = min(model.context_train, job["context"] or model.context_train) - settings["max_answer_tokens"]
+        prompts = [(document_id, maker.tokens(message)) for document_id, message in job["prompts"]]
+        asked = [(document_id, tokens) for document_id, tokens in prompts if len(tokens) <= limit]
+        longest = max((len(tokens) for _, tokens in asked), default=0)
+        started = time.monotonic()
+        context = llama.Context(
+            model,
+            n_ctx=longest + settings["max_answer_tokens"],
+            n_threads=settings["n_threads"],
+            n_batch=settings["n_batch"],
+            gbnf=job["grammar"],
+        )
+        return _Prepared(
+            model=model,
+            context=context,
+            load_seconds=load_seconds + time.monotonic() - started,
+            prefix=_shared_prefix(maker.tokens(message) for message in job["samples"]),
+            asked=asked,
+            too_long=[(document_id, len(tokens)) for document_id, tokens in prompts if len(tokens) > limit],
+        )
+
+    return _with_layers(job, attempt)
+
+
+def _with_layers(job: Job, attempt: Callable[[int], T]) -> T:
+    """`attempt` with as many layers on the GPU as asked for, or as fit.
+
+    "auto" starts from what the free GPU memory holds and steps down when model or context cannot be allocated, at last
+    to the CPU; "all" and a number do what they say, or fail.
+    """
+    wanted = job["settings"]["gpu_layers"]
+    steps = llama.gpu_layer_steps(Path(job["path"])) if wanted == "auto" else [-1 if wanted == "all" else int(wanted)]
+    for layers in steps[:-1]:
+        try:
+            return attempt(layers)
+        except ModelError:
+            gc.collect()  # what the failed attempt had loaded is freed before the next one
+    return attempt(steps[-1])
+
+
 def _peak_rss_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in kB
 
 
 def chat(job: Job, emit: Emit, lines: Lines) -> None:
-    """{path, settings, ...}, then one {message, max_tokens} a line -> loaded, one answer a line, until input ends."""
-    model = _load(job, emit)
-    maker = llama.PromptMaker(model, job["template_kwargs"])
-    n_ctx, n_batch = min(model.context_train, job["context"]), job["settings"]["n_batch"]
-    context = llama.Context(model, n_ctx=n_ctx, n_threads=llama.physical_cores(), n_batch=n_batch, gbnf=None)
-    emit("loaded", n_ctx=n_ctx, gpu_layers=model.offloaded_layers(), n_layers=model.n_layers)
+    """{path, settings, ...}, then one {message, max_tokens} a line -> loaded, one answer a line, until input ends.
+
+    What cannot be answered is answered with "refused", and the next line is read.
+    """
+
+    def attempt(layers: int) -> tuple[llama.Model, llama.PromptMaker, llama.Context]:
+        model = _load(job, emit, layers)
+        n_ctx, n_batch = min(model.context_train, job["context"]), job["settings"]["n_batch"]
+        maker = llama.PromptMaker(model, job["template_kwargs"])
+        n_threads = llama.physical_cores()
+        return model, maker, llama.Context(model, n_ctx=n_ctx, n_threads=n_threads, n_batch=n_batch, gbnf=None)
+
+    model, maker, context = _with_layers(job, attempt)
+    emit("loaded", n_ctx=context.n_ctx, gpu_layers=model.offloaded_layers(), n_layers=model.n_layers)
     for line in lines:
         request = json.loads(line)
-        tokens = maker.tokens(request["message"])
-        if len(tokens) + request["max_tokens"] > n_ctx:
-            raise ModelError(f"a prompt of {len(tokens)} tokens and its answer do not fit the context of {n_ctx}")
-        answer = context.answer([], tokens, request["max_tokens"])
+        try:
+            tokens = maker.tokens(request["message"])
+            if len(tokens) + request["max_tokens"] > context.n_ctx:
+                found = f"a prompt of {len(tokens)} tokens and an answer of {request['max_tokens']}"
+                raise ModelError(f"{found} do not fit the context of {context.n_ctx}")
+            answer = context.answer([], tokens, request["max_tokens"])
+        except GgufBenchError as error:
+            _report(error, emit, "refused")
+            continue
         output = b"".join(model.piece(token) for token in answer.tokens).decode("utf-8", "replace")
         emit("answer", output=output, prompt_tokens=len(tokens), generated_tokens=len(answer.tokens))
 
 
-def _load(job: Job, emit: Emit) -> llama.Model:
-    """Load the model with as many layers on the GPU as asked for, or as fit.
-
-    "auto" starts from what the free GPU memory holds and steps down when the load fails; "all" and a number do what
-    they say, or fail.
-    """
+def _load(job: Job, emit: Emit, layers: int) -> llama.Model:
     told = 0.0
 
     def tell(done: float) -> None:
@@ -201,18 +266,8 @@ def _load(job: Job, emit: Emit) -> llama.Model:
             told = time.monotonic()
             emit("loading", done=done)
 
-    path, wanted = Path(job["path"]), job["settings"]["gpu_layers"]
     extra_buffers = job["settings"]["extra_buffers"]
-    if wanted != "auto":
-        layers = -1 if wanted == "all" else int(wanted)
-        return llama.Model(path, gpu_layers=layers, extra_buffers=extra_buffers, on_progress=tell)
-    for layers in llama.gpu_layer_steps(path):
-        try:
-            return llama.Model(path, gpu_layers=layers, extra_buffers=extra_buffers, on_progress=tell)
-        except ModelError:
-            if layers == 0:
-                raise
-    raise AssertionError("the last step is the CPU alone")
+    return llama.Model(Path(job["path"]), gpu_layers=layers, extra_buffers=extra_buffers, on_progress=tell)
 
 
 def _shared_prefix(prompts: Iterable[list[int]]) -> list[int]:

@@ -9,8 +9,9 @@ import pytest
 
 import gguf_bench
 from gguf_bench import create_benchmark_runner, get_model_loader
-from gguf_bench.errors import GgufBenchError, ModelError
-from gguf_bench.paths import process_is_alive
+from gguf_bench.errors import GgufBenchError, ModelError, StoreError
+from gguf_bench.query import query
+from tests.conftest import process_is_alive
 
 pytestmark = pytest.mark.model
 
@@ -47,6 +48,39 @@ def test_a_benchmark_from_a_program(smollm2: Path, releases: Path, tmp_path: Pat
     assert metrics.error is None
 
 
+def test_a_cancelled_benchmark_stops_and_goes_on_later(smollm2: Path, releases: Path, tmp_path: Path) -> None:
+    runner = create_benchmark_runner(db=tmp_path / "results.db")
+
+    async def cancel_after_the_first_answer() -> None:
+        running = asyncio.create_task(runner.run_benchmark(models=["smollm2_135m"], dataset=str(releases)))
+        while not (tmp_path / "results.db").exists() or not answers():
+            await asyncio.sleep(0.02)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    def answers() -> int:
+        try:
+            return int(next(query(tmp_path / "results.db", "select count(*) from answers")[1])[0])
+        except StoreError:  # its tables are not there yet
+            return 0
+
+    asyncio.run(cancel_after_the_first_answer())
+    assert 0 < answers() < 5
+    result = asyncio.run(runner.run_benchmark(models=["smollm2_135m"], dataset=str(releases)))
+    assert (result.run_id, answers()) == (1, 5)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"models": []}, {"models": ["smollm2_135m"], "limit": 0}, {"models": ["smollm2_135m"], "gpu_layers": "x"}],
+)
+def test_nonsense_is_refused(tmp_path: Path, arguments: dict[str, object]) -> None:
+    runner = create_benchmark_runner(db=tmp_path / "results.db")
+    with pytest.raises(GgufBenchError):
+        asyncio.run(runner.run_benchmark(**arguments))
+
+
 def test_an_unknown_task_is_refused(tmp_path: Path) -> None:
     runner = create_benchmark_runner(db=tmp_path / "results.db")
     with pytest.raises(GgufBenchError, match="eps_extraction"):
@@ -62,8 +96,11 @@ def test_a_loaded_model_answers_and_gives_its_memory_back(smollm2: Path, tmp_pat
     assert first == second
     with pytest.raises(ModelError, match="do not fit"):
         model.generate("word " * 600)
+    assert model.generate("What is 2 + 2?", max_tokens=12) == first, "a message that did not fit ends nothing"
     loader.unload_model("smollm2_135m")
     assert not process_is_alive(model.pid)
+    with pytest.raises(ModelError, match="not loaded"):
+        model.generate("What is 2 + 2?")
     with pytest.raises(ModelError, match="not loaded"):
         loader.unload_model("smollm2_135m")
 

@@ -152,3 +152,30 @@ def test_false_alarms_stay_under_five_percent() -> None:
 def test_contenders_without_a_document_in_common() -> None:
     (verdict,) = verdicts({"a": {"1": 1.0}, "b": {"2": 0.0}}, {"1": "1", "2": "2"})
     assert "nothing can be said" in in_words(verdict)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_a_few_documents_that_all_agree_prove_nothing(n: int) -> None:
+    """1 − 2/3 and 1/3 − 0 differ in the last bit: that noise is no evidence."""
+    up, down = [1.0, 1 / 3, 1.0, 1 / 3][:n], [2 / 3, 0.0, 2 / 3, 0.0][:n]
+    (verdict,) = verdicts({"a": scored(up), "b": scored(down)}, {str(i): str(i) for i in range(n)})
+    assert not verdict.shown
+    assert verdict.p_value >= 2 * 0.5**n
+
+
+def test_many_documents_that_all_agree_do_prove_it() -> None:
+    (verdict,) = verdicts({"a": scored([1.0] * 60), "b": scored([0.0] * 60)}, {str(i): str(i) for i in range(60)})
+    assert verdict.shown
+    assert "a is better than b by 100.0 points" in in_words(verdict)
+
+
+def test_documents_of_one_company_prove_nothing() -> None:
+    (verdict,) = verdicts({"a": scored([1.0] * 60), "b": scored([0.0] * 60)}, {str(i): "one" for i in range(60)})
+    assert not verdict.shown
+    assert (verdict.low, verdict.high) == (-1.0, 1.0)
+
+
+def test_equal_answers_may_still_hide_a_small_difference() -> None:
+    same = scored([1.0, 0.0, THIRD] * 10)
+    (verdict,) = verdicts({"a": same, "b": dict(same)}, {str(n): str(n) for n in range(30)})
+    assert verdict.detectable == pytest.approx(0.1)

@@ -6,6 +6,7 @@ test_end_to_end.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,6 @@ def options(releases: Path) -> Options:
 
 
 def changed(options: Options, **changes: Any) -> Options:
-    import dataclasses
-
     return dataclasses.replace(options, **changes)
 
 
@@ -189,14 +188,85 @@ def test_a_whole_copy_keeps_what_was_measured(runs: FakeRuns, store: Store, opti
     assert (row["load_seconds"], row["peak_rss_bytes"], row["run_name"]) == (1, 2000, "again")
 
 
+def test_reuse_minds_the_contender_s_own_context(runs: FakeRuns, store: Store, options: Options) -> None:
+    """Whether a prompt fits depends on it, so one file under two contexts is two experiments."""
+    wide = ModelSpec(key="m", provider="package", package="p")
+    narrow = dataclasses.replace(wide, context=200)
+    pipeline.compare(contenders([wide], []), options, store)
+    pipeline.compare(contenders([narrow], []), options, store)
+    assert len(runs.asked) == 10
+
+
+def test_answers_outlive_a_changed_dataset_and_are_scored_by_it(runs: FakeRuns, store: Store, options: Options) -> None:
+    """The same documents in another file, one label mended: nothing is asked again, and the score is the new one."""
+    first = pipeline.comparison(pipeline.compare(contenders([SPEC], []), options, store), store)
+    documents = tuple(
+        dataclasses.replace(document, gold={**document.gold, "diluted": None}) for document in options.dataset.documents
+    )
+    mended = dataclasses.replace(options.dataset, sha256="other", documents=documents)
+    second = pipeline.comparison(
+        pipeline.compare(contenders([SPEC], []), changed(options, dataset=mended), store), store
+    )
+    assert len(runs.asked) == 5
+    assert first.leaderboard[0]["eps_score"] == pytest.approx(2 / 3)
+    assert second.leaderboard[0]["eps_score"] == pytest.approx(1)
+
+
+def test_a_finished_run_asked_for_again_stays_as_it_is(runs: FakeRuns, store: Store, options: Options) -> None:
+    run_id = pipeline.compare(contenders([SPEC], []), options, store)
+    store.set_run(run_id, finished="then")
+    pipeline.compare(contenders([SPEC], []), changed(options, description="better words"), store)
+    run = store.run(run_id)
+    assert (run["finished"], run["status"], run["description"]) == ("then", "finished", "better words")
+
+
+def test_a_fresh_run_that_was_stopped_goes_on(runs: FakeRuns, store: Store, options: Options) -> None:
+    pipeline.compare(contenders([SPEC], []), options, store)
+    fresh = changed(options, fresh=True)
+    runs.fail_at, runs.failure = 2, KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.compare(contenders([SPEC], []), fresh, store)
+    assert [row["status"] for row in store.contenders(2)] == ["interrupted"]
+    runs.fail_at = None
+    assert pipeline.compare(contenders([SPEC], []), fresh, store) == 2
+    assert len(runs.asked) == 10
+    assert pipeline.compare(contenders([SPEC], []), fresh, store) == 3
+
+
+def test_a_model_that_leaves_documents_out_has_failed(
+    runs: FakeRuns, store: Store, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first_only(gguf: Any, spec: Any, task: Any, messages: Any, settings: Any, *, progress: Any) -> Any:
+        yield from FakeRuns()(gguf, spec, task, dict([*messages.items()][:1]), settings, progress=progress)
+
+    monkeypatch.setattr(pipeline.run_stage, "run", first_only)
+    (row,) = pipeline.comparison(pipeline.compare(contenders([SPEC], []), options, store), store).leaderboard
+    assert (row["status"], row["eps_score"], row["error"]) == ("failed", None, "answered 1 of 5 documents")
+
+
+def test_a_file_that_cannot_be_read_is_one_failed_contender(
+    runs: FakeRuns, store: Store, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(contender: pipeline.Contender, store: Store, progress: Any) -> GgufFile:
+        if contender.spec.key == "broken":
+            raise PermissionError(13, "Permission denied", "/models/broken.gguf")
+        return file_of(contender, store, progress)
+
+    monkeypatch.setattr(pipeline, "gguf_of", unreadable)
+    specs = [ModelSpec(key="broken", provider="package", package="p"), SPEC]
+    board = pipeline.comparison(pipeline.compare(contenders(specs, []), options, store), store).leaderboard
+    assert [(row["model"], row["error"]) for row in board] == [
+        ("m", None),
+        ("broken", "/models/broken.gguf: Permission denied"),
+    ]
+
+
 @pytest.mark.parametrize("change", [{"excerpt_chars": 200}, {"gpu_layers": "0"}, {"fresh": True}])
 def test_what_changes_the_experiment_is_computed_anew(
     runs: FakeRuns, store: Store, options: Options, change: dict[str, Any]
 ) -> None:
     long = options.dataset.documents[0]
     text = "Some words about nothing at all.\n" * 20 + long.text
-    import dataclasses
-
     documents = tuple(dataclasses.replace(document, text=text) for document in options.dataset.documents)
     options = changed(options, dataset=dataclasses.replace(options.dataset, documents=documents))
     pipeline.compare(contenders([SPEC], []), options, store)
@@ -207,8 +277,6 @@ def test_what_changes_the_experiment_is_computed_anew(
 def test_a_changed_file_is_another_run(
     runs: FakeRuns, store: Store, options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import dataclasses
-
     pipeline.compare(contenders([SPEC], []), options, store)
 
     def other_bytes(contender: pipeline.Contender, store: Store, progress: Any) -> GgufFile:
@@ -224,8 +292,6 @@ def test_a_changed_file_is_another_run(
 def test_another_llama_cpp_is_another_run(
     runs: FakeRuns, store: Store, options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import dataclasses
-
     pipeline.compare(contenders([SPEC], []), options, store)
     monkeypatch.setattr(llama_build, "look", lambda: dataclasses.replace(BUILD, version="1"))
     assert pipeline.compare(contenders([SPEC], []), options, store) == 2
@@ -243,7 +309,7 @@ def test_a_build_with_broken_amx_is_run_without_it_and_said(
     monkeypatch.setattr(llama_build, "cpu_has_amx", lambda: True)
     monkeypatch.setattr(llama_build, "decodes", lambda *, extra_buffers: "died (SIGSEGV)" if extra_buffers else None)
     run_id = pipeline.compare(contenders([SPEC], []), options, store, Heard())
-    assert '"extra_buffers": false' in store.run(run_id)["settings"]
+    assert store.run(run_id)["settings"]["extra_buffers"] is False
     assert any("AMX" in line and "-fno-tree-dse" in line for line in said)
 
     monkeypatch.setattr(llama_build, "decodes", lambda *, extra_buffers: pytest.fail("was tried already"))

@@ -1,4 +1,4 @@
-"""The store keeps what it was given, refuses what it cannot keep, and is only read by `query`."""
+"""The store keeps what it was given, and refuses what it cannot keep."""
 
 from __future__ import annotations
 
@@ -11,18 +11,8 @@ from pathlib import Path
 import pytest
 
 from gguf_bench.errors import StoreError
-from gguf_bench.query import query
 from gguf_bench.records import Answer, Document, GgufFile, Score
 from gguf_bench.store import Store
-
-VIEW_COLUMNS = [
-    *("run_id", "run_name", "created", "status", "model", "display_name", "model_group", "quant", "file_sha256"),
-    *("size_bytes", "bits_per_weight", "n_documents", "eps_score", "eps_score_low", "eps_score_high"),
-    *("exact_match", "exact_match_low", "exact_match_high", "basic_accuracy", "diluted_accuracy"),
-    *("adjusted_accuracy", "unparseable", "over_context", "missed", "hallucinated", "prompt_tokens_per_second"),
-    *("generation_tokens_per_second", "documents_per_minute", "load_seconds", "peak_rss_bytes", "peak_vram_bytes"),
-    *("gpu_layers", "error"),
-]
 
 GGUF = GgufFile(
     path=Path("/models/a.gguf"),
@@ -74,6 +64,7 @@ def a_run(store: Store, *, key: str = "0" * 64, models: tuple[str, ...] = ("m",)
         "n_documents": 1,
         "excerpt_chars": None,
         "excerpt_version": "1",
+        "fresh": False,
         "settings": "{}",
         "machine": "{}",
         "versions": "{}",
@@ -90,12 +81,6 @@ def a_run(store: Store, *, key: str = "0" * 64, models: tuple[str, ...] = ("m",)
 
 def an_answer(document_id: str = "d1", prompt: str = "p") -> Answer:
     return Answer(document_id=document_id, status="answered", prompt_sha256=prompt, output="{}", generation_seconds=2.0)
-
-
-def test_the_view_has_the_columns_that_programs_rely_on(store: Store, path: Path) -> None:
-    columns, rows = query(path, "select * from eps_scores")
-    assert columns == VIEW_COLUMNS
-    assert list(rows) == []
 
 
 def test_an_answer_comes_back_as_it_was_scored(store: Store) -> None:
@@ -115,32 +100,29 @@ def test_a_document_is_answered_once(store: Store) -> None:
         store.save_answer(contender["id"], an_answer(), SCORE)
 
 
-def test_answers_are_reused_only_for_the_same_file_settings_and_prompt(store: Store) -> None:
+def test_answers_are_known_only_for_the_same_file_settings_and_prompt(store: Store) -> None:
     store.save_artifact(GGUF, made_by="found", made_with={})
     (first,) = store.contenders(a_run(store))
     store.set_contender(first["id"], file_sha256=GGUF.sha256)
     store.save_answer(first["id"], an_answer(), SCORE)
 
-    def copies(*, settings: str = "s", file: str | None = GGUF.sha256, prompt: str = "p") -> int:
+    def known(*, settings: str = "s", file: str | None = GGUF.sha256, prompt: str = "p") -> list[Answer]:
         (later,) = store.contenders(a_run(store, settings=settings))
         store.set_contender(later["id"], file_sha256=file)
-        return store.reuse_answers(later["id"], {"d1": prompt, "d2": "q"})
+        return store.known_answers(later["id"], {"d1": prompt, "d2": "q"})
 
-    assert copies(settings="other") == 0
-    assert copies(file=None) == 0
-    assert copies(prompt="other") == 0
-    assert copies() == 1
+    assert known(settings="other") == []
+    assert known(file=None) == []
+    assert known(prompt="other") == []
+    assert known() == [an_answer()]
 
 
-def test_an_answer_that_did_not_fit_is_never_reused(store: Store) -> None:
-    """Whether a prompt fits depends on the contender's own context, which may have been raised since."""
-    store.save_artifact(GGUF, made_by="found", made_with={})
-    (first,), (later,) = store.contenders(a_run(store)), store.contenders(a_run(store))
-    for contender in (first, later):
-        store.set_contender(contender["id"], file_sha256=GGUF.sha256)
-    too_long = Score(status="over_context", values=None, kinds=SCORE.kinds, value=0.0)
-    store.save_answer(first["id"], an_answer(), too_long)
-    assert store.reuse_answers(later["id"], {"d1": "p"}) == 0
+def test_answers_are_stored_together_or_not_at_all(store: Store) -> None:
+    (contender,) = store.contenders(a_run(store))
+    with pytest.raises(StoreError, match="UNIQUE"):
+        store.save_answers(contender["id"], [(an_answer("d1"), SCORE), (an_answer("d1"), SCORE)])
+    assert store.answers(contender["id"]) == []
+    store.save_answer(contender["id"], an_answer("d1"), SCORE)
 
 
 def test_a_file_known_by_content_keeps_its_history(store: Store) -> None:
@@ -173,44 +155,6 @@ def test_documents_keep_their_printed_labels(store: Store) -> None:
     store.save_documents("x", [DOCUMENT])
     (row,) = store.rows("select * from documents")
     assert json.loads(row["gold"]) == {"basic": "-0.57", "diluted": "1", "adjusted": None}
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "delete from runs",
-        "update contenders set eps_score = 1",
-        "insert into locks values ('a', 'b', 'c', 'd')",
-        "drop view eps_scores",
-        "create table t (a)",
-        "attach database '/tmp/x.db' as x",
-        "pragma journal_mode = delete",
-        "pragma writable_schema = 1",
-        "vacuum into '/tmp/x.db'",
-        "select load_extension('x')",
-        "begin",
-        "select 1; delete from runs",
-        "not sql",
-        "",
-    ],
-)
-def test_query_only_reads(store: Store, path: Path, sql: str) -> None:
-    a_run(store)
-    before = path.read_bytes()
-    with pytest.raises(StoreError):
-        list(query(path, sql)[1])
-    assert path.read_bytes() == before
-
-
-def test_query_stops_a_select_that_takes_too_long(store: Store, path: Path) -> None:
-    endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
-    with pytest.raises(StoreError, match="too long"):
-        list(query(path, endless, seconds=0.2)[1])
-
-
-def test_query_of_no_store_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="gguf-bench compare"):
-        query(tmp_path / "none.db", "select 1")
 
 
 def test_a_newer_store_is_refused_and_left_alone(store: Store, path: Path) -> None:
@@ -267,6 +211,34 @@ def _try_lock(path: Path, key: str) -> None:
             pass
     except StoreError as error:
         raise SystemExit(7 if "another process" in str(error) else 1) from error
+
+
+def test_the_lock_holds_within_a_process_too(store: Store, path: Path) -> None:
+    """Releasing one lock must not release another: POSIX record locks would."""
+    other = Store(path)
+    with store.run_lock("a" * 64):
+        with other.run_lock("b" * 64):
+            pass
+        with pytest.raises(StoreError, match="another process"), other.run_lock("a" * 64):
+            pass
+    with other.run_lock("a" * 64):
+        pass
+
+
+def test_a_run_nobody_computes_any_more_was_interrupted(store: Store, path: Path) -> None:
+    run_id = a_run(store, key="c" * 64)
+    assert store.run(run_id)["status"] == "interrupted"
+    with store.run_lock("c" * 64):
+        assert Store(path).run(run_id)["status"] == "running"
+
+
+def test_a_database_of_something_else_is_refused_and_left_alone(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table notes (text)")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"something else.*--db"):
+        Store(path)
+    assert path.read_bytes() == before
 
 
 def test_deleting_a_run_takes_its_answers_along(store: Store) -> None:

@@ -19,8 +19,8 @@ from gguf_bench import child, tiny_gguf
 from gguf_bench.child import Child
 from gguf_bench.describe import describe
 from gguf_bench.errors import ChildDied, ModelError
-from gguf_bench.paths import process_is_alive
 from gguf_bench.tasks import TASKS
+from tests.conftest import process_is_alive
 
 TASK = TASKS["eps_extraction"]
 SETTINGS = {"max_answer_tokens": 40, "gpu_layers": "auto", "extra_buffers": True, "n_threads": 2, "n_batch": 128}
@@ -146,6 +146,22 @@ def test_a_broken_file_is_refused_with_the_reason(tmp_path: Path, damage: str) -
 def test_a_tiny_model_decodes() -> None:
     for extra_buffers in (True, False):
         assert child.ask({"job": "probe", "extra_buffers": extra_buffers}, what="probe") == {"event": "decoded"}
+
+
+@pytest.mark.model
+def test_a_model_that_computes_nan_has_no_answers(smollm2: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.gguf"
+    content = bytearray(smollm2.read_bytes())
+    norm = next(tensor for tensor in gguf.GGUFReader(smollm2).tensors if tensor.name == "output_norm.weight")
+    content[norm.data_offset : norm.data_offset + norm.n_bytes] = np.full(576, np.nan, dtype=np.float32).tobytes()
+    broken.write_bytes(content)
+    with pytest.raises(ModelError, match="computes no numbers"):
+        answers(run_job(broken, MESSAGES[:1]))
+
+
+def test_a_bug_in_the_child_is_named() -> None:
+    with pytest.raises(ChildDied, match=r"exit code 1.*KeyError: 'path'"):
+        child.ask({"job": "inspect"}, what="reading")
 
 
 @pytest.mark.model

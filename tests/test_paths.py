@@ -1,0 +1,89 @@
+"""A file that has its name is whole, whoever else writes it and however its writer ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import converters.gguf_file
+from gguf_bench import paths
+from gguf_bench.errors import DiskSpaceError
+
+WRITERS = {"gguf_bench.paths": paths.written_whole, "converters.gguf_file": converters.gguf_file.written_whole}
+
+
+@pytest.mark.parametrize("module", WRITERS)
+def test_what_fails_leaves_nothing(tmp_path: Path, module: str) -> None:
+    target = tmp_path / "new" / "x.gguf"
+
+    def interrupted() -> None:
+        with WRITERS[module](target) as partial:
+            partial.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(target.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("module", WRITERS)
+def test_an_earlier_file_stays_until_the_new_one_is_whole(tmp_path: Path, module: str) -> None:
+    target = tmp_path / "x.gguf"
+    target.write_bytes(b"earlier")
+    with WRITERS[module](target) as partial:
+        partial.write_bytes(b"new")
+        assert target.read_bytes() == b"earlier"
+    assert target.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("module", WRITERS)
+def test_what_a_killed_writer_left_is_removed_by_the_next_one(tmp_path: Path, module: str) -> None:
+    target = tmp_path / "x.gguf"
+    script = (
+        f"import sys, time, pathlib; from {module} import written_whole\n"
+        "with written_whole(pathlib.Path(sys.argv[1])) as partial:\n"
+        "    partial.write_bytes(b'half'); print('writing', flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(target)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    paths.remove_leftovers(target)
+    assert len(list(tmp_path.iterdir())) == 1, "a living writer keeps its file"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    with WRITERS[module](target) as partial:
+        partial.write_bytes(b"whole")
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("module", WRITERS)
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path, module: str) -> None:
+    target, both = tmp_path / "x.gguf", threading.Barrier(2)
+
+    def write(content: bytes) -> None:
+        with WRITERS[module](target) as partial:
+            both.wait(timeout=10)
+            partial.write_bytes(content)
+            both.wait(timeout=10)
+
+    threads = [threading.Thread(target=write, args=(content,)) for content in (b"a" * 1000, b"b" * 1000)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert target.read_bytes() in (b"a" * 1000, b"b" * 1000)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_too_little_space_is_said_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(DiskSpaceError, match=r"x\.gguf needs 1000000000\.00 GB, but only .* are free"):
+        paths.require_free_space("x.gguf", tmp_path / "not" / "there", 10**18)
+    paths.require_free_space("x.gguf", tmp_path / "not" / "there", 1)
