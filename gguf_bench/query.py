@@ -101,5 +101,7 @@ HARMLESS_PRAGMAS = ("table_info", "table_xinfo", "table_list", "index_list", "in
 def _reading_only(action: int, first: str | None, second: str | None, *_: object) -> int:
     if action == sqlite3.SQLITE_FUNCTION and second == "load_extension":
         return sqlite3.SQLITE_DENY
-    harmless = action in READING or (action == sqlite3.SQLITE_PRAGMA and first in HARMLESS_PRAGMAS)
+    # json_each and its like announce themselves as an update of the schema; the file is opened read-only all the same.
+    announced = action == sqlite3.SQLITE_UPDATE and first == "sqlite_master"
+    harmless = action in READING or announced or (action == sqlite3.SQLITE_PRAGMA and first in HARMLESS_PRAGMAS)
     return sqlite3.SQLITE_OK if harmless else sqlite3.SQLITE_DENY

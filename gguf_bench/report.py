@@ -38,11 +38,14 @@ def _console() -> Console:
     return _Console(highlight=False, soft_wrap=False)
 
 
-def _table(*columns: str, right: Sequence[str] = ()) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+def _table(*columns: str, right: Sequence[str] = (), whole: Sequence[str] = ()) -> Table:
+    """A table whose columns of numbers (`right`) and of names to copy (`whole`) are never wrapped."""
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for column in columns:
         numbers = column in right
-        table.add_column(column, justify="right" if numbers else "left", overflow="fold", no_wrap=numbers)
+        table.add_column(
+            column, justify="right" if numbers else "left", overflow="fold", no_wrap=numbers or column in whole
+        )
     return table
 
 
@@ -68,17 +71,6 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-JSON_COLUMNS = ("settings", "machine", "versions")
-"""Columns of `runs` that hold JSON as text."""
-
-
-def _run(row: Row) -> Row:
-    """A row of `runs` for JSON: objects, not text that holds them."""
-    parsed = {name: json.loads(row[name]) for name in JSON_COLUMNS if isinstance(row.get(name), str)}
-    whole = {name: int(row[name]) for name in ("n_failed",) if row.get(name) is not None}
-    return {**row, **parsed, **whole}
-
-
 def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}"
 
@@ -94,7 +86,7 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
     """The leaderboard of a run, what went wrong in it, and what its differences show."""
     if as_json:
         verdicts = [{**asdict(verdict), "in_words": in_words(verdict)} for verdict in comparison.verdicts]
-        print_json({"run": _run(comparison.run), "leaderboard": comparison.leaderboard, "verdicts": verdicts})
+        print_json({"run": comparison.run, "leaderboard": comparison.leaderboard, "verdicts": verdicts})
         return
     console, run = _console(), comparison.run
     title = f"run {run['id']}" + (f" {run['name']!r}" if run["name"] else "")
@@ -159,7 +151,7 @@ def _remarks(leaderboard: Sequence[Row]) -> Iterator[str]:
 
 def print_runs(runs: Sequence[Row], *, as_json: bool) -> None:
     if as_json:
-        print_json([_run(run) for run in runs])
+        print_json(list(runs))
         return
     table = _table("Run", "Name", "Created", "Status", "Dataset", "Docs", "Models", "Failed", "Best %")
     for run in runs:
@@ -255,7 +247,9 @@ def print_documents(documents: Sequence[Document], *, as_json: bool) -> None:
     if as_json:
         print_json([_labels(document) for document in documents])
         return
-    table = _table("Id", "Tier", "Company", "Period", "Chars", "Basic", "Diluted", "Adjusted", right=("Chars",))
+    table = _table(
+        "Id", "Tier", "Company", "Period", "Chars", "Basic", "Diluted", "Adjusted", right=("Chars",), whole=("Id",)
+    )
     for document in documents:
         gold = ("–" if value is None else value for value in document.gold.values())
         _add(table, document.id, document.tier, document.company, document.period, len(document.text), *gold)

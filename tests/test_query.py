@@ -148,3 +148,8 @@ def test_a_store_that_cannot_be_written_can_be_read(path: Path, read_only_folder
     with as_nobody():
         assert list(query(store, "select repo from locks")[1]) == [("org/name",)]
     assert list(read_only_folder.iterdir()) == [store]
+
+
+def test_json_in_columns_can_be_taken_apart(path: Path) -> None:
+    _, rows = query(path, "select value from json_each('[1, 2]')")
+    assert list(rows) == [(1,), (2,)]

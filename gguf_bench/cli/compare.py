@@ -85,7 +85,6 @@ def compare(
     gguf-bench compare --group starter_models --limit 60 --json
     gguf-bench compare ./my-model.Q4_K_M.gguf --dataset my-releases.jsonl
     """
-    from gguf_bench import dataset as datasets
     from gguf_bench import pipeline, report
     from gguf_bench.cli.bars import Bars
     from gguf_bench.tasks import TASKS
@@ -93,10 +92,10 @@ def compare(
     if task_name not in TASKS:
         raise click.BadParameter(f"{task_name!r} is none of: {', '.join(TASKS)}", param_hint="--task")
     contenders = pipeline.contenders(state.specs(models, groups), quants)
-    documents = datasets.load(dataset_name or datasets.DEFAULT_DATASET)
-    options = pipeline.Options(
-        task=TASKS[task_name],
-        dataset=datasets.limit(documents, limit) if limit else documents,
+    options = pipeline.options(
+        task_name,
+        dataset_name,
+        limit=limit,
         excerpt_chars=excerpt,
         gpu_layers=gpu_layers,
         name=name,
