@@ -21,6 +21,7 @@ from gguf_bench.cli.commands import cli
 from gguf_bench.cli.state import State
 from gguf_bench.records import Comparison
 from gguf_bench.store import Store
+from tests.conftest import with_default_signals
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -166,15 +167,20 @@ def test_markup_in_data_is_shown_as_it_is(tmp_path: Path, gguf_bench: Command) -
     assert "[bold red]x[/]" in found.stdout
 
 
-def test_a_run_as_json_has_objects_and_whole_numbers(capsys: pytest.CaptureFixture[str]) -> None:
-    as_text = {"id": 1, "settings": '{"a": 1}', "machine": "{}", "versions": '{"b": "c"}', "n_failed": 1.0}
-    as_objects = {"id": 2, "settings": {"a": 1}, "machine": {}, "versions": {"b": "c"}, "n_failed": 1}
-    report.print_runs([as_text, as_objects], as_json=True)
-    for found in json.loads(text := capsys.readouterr().out):
-        assert found == {**as_objects, "id": found["id"]}
-    assert '"n_failed": 1\n' in text
-    report.print_comparison(Comparison(run=as_text, leaderboard=[], verdicts=[]), as_json=True)
-    assert json.loads(capsys.readouterr().out)["run"]["versions"] == {"b": "c"}
+def test_a_run_as_json_has_objects_and_whole_numbers(tmp_path: Path, gguf_bench: Command) -> None:
+    store = Store(tmp_path / "r.db")
+    text = dict.fromkeys(
+        ["key", "name", "description", "task", "task_version", "prompt_version", "scorer_version", "dataset"], "0"
+    )
+    facts = {**text, "dataset_sha256": "x", "n_documents": 1, "excerpt_version": "1", "fresh": False}
+    objects = {"settings": {"n_batch": 512}, "machine": {"cpu": "x"}, "versions": {"python": "3.11"}}
+    store.create_run(facts | {name: json.dumps(value) for name, value in objects.items()}, [])
+    (listed,) = json.loads(gguf_bench("--db", tmp_path / "r.db", "results", "list", "--json").stdout)
+    shown = json.loads(gguf_bench("--db", tmp_path / "r.db", "results", "show", "1", "--json").stdout)["run"]
+    for name, value in objects.items():
+        assert (listed[name], shown[name]) == (value, value)
+    assert listed["n_failed"] == 0
+    assert isinstance(listed["n_failed"], int)
 
 
 def test_remarks_name_a_contender_as_verdicts_do(capsys: pytest.CaptureFixture[str]) -> None:
@@ -336,6 +342,7 @@ def endless(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=with_default_signals,
         )
         started.append(process)
         while not caught(process.pid) >> (signal.SIGTERM - 1) & 1:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from gguf import GGUFReader
 
+from tests.conftest import with_default_signals
 from tests.hub_server import HubServer
 from tests.smollm2 import write_smollm2_checkpoint
 
@@ -113,7 +114,11 @@ def test_ctrl_c_stops_soon_and_the_run_goes_on_later(
     database = tmp_path / "results.db"
     compare = ["--db", str(database), "compare", str(smollm2), "--dataset", str(releases)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "gguf_bench", *compare], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "gguf_bench", *compare],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=with_default_signals,
     )
     wait_for_an_answer(database, process)
     process.send_signal(signal.SIGINT)

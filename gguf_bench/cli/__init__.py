@@ -23,21 +23,27 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def main() -> NoReturn:
     """The `gguf-bench` command."""
     try:
-        try:
-            _on_signals(_interrupt)
-            _open_closed_streams()
-            from gguf_bench.cli.commands import run
+        _on_signals(_interrupt)
+        _open_closed_streams()
+        from gguf_bench.cli.commands import run
 
-            exit_code = run()
-        except KeyboardInterrupt:
-            exit_code = INTERRUPTED
-            with suppress(OSError):
-                sys.stderr.write("interrupted; run the same command again to go on\n")
-        _on_signals(_leave)
-    except KeyboardInterrupt:  # a second one
-        _leave()
-    _flush()
-    sys.exit(exit_code)
+        exit_code = run()
+    except BaseException:
+        # While a module is imported Python may wrap the interrupt in an error of its own.
+        if not _interrupted:
+            raise
+        exit_code = INTERRUPTED
+    if not _interrupted:
+        sys.exit(_flushed(exit_code))
+    _on_signals(_leave)
+    with suppress(OSError):
+        sys.stderr.write("interrupted; run the same command again to go on\n")
+    _flushed(exit_code)
+    _leave()  # not sys.exit: Python would end itself by SIGINT where the interrupt met an exec, as dataclasses use
+
+
+_interrupted: list[int] = []
+"""The signals that asked us to stop."""
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], object]) -> None:
@@ -46,7 +52,10 @@ def _on_signals(handler: Callable[[int, FrameType | None], object]) -> None:
             signal.signal(number, handler)
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    if _interrupted:
+        _leave()  # a second one
+    _interrupted.append(number)
     raise KeyboardInterrupt
 
 
@@ -62,10 +71,11 @@ def _open_closed_streams() -> None:
             setattr(sys, name, null_device.open(mode, encoding="utf-8", errors="backslashreplace"))
 
 
-def _flush() -> None:
+def _flushed(exit_code: int) -> int:
     """Write what is left, or drop it where that failed and was said already, lest the interpreter tries once more."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return exit_code
