@@ -22,8 +22,6 @@ def check(folder: Path) -> None:
     """Raise CheckpointError where config.json or the tokenizer in `folder` cannot be converted; reads no weights."""
     try:
         converters.check(folder)
-    except converters.UnknownArchitecture as error:
-        raise CheckpointError(str(error), hint="a ready-made GGUF of it can be used: org/name:Q4_K_M") from error
     except converters.ConversionError as error:
         raise CheckpointError(str(error)) from error
 
