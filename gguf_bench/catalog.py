@@ -8,6 +8,7 @@ models.yaml that comes with the program.
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +19,7 @@ from typing import Any, get_args
 import yaml
 
 from gguf_bench.errors import CatalogError, QuantizeError
-from gguf_bench.paths import config_folder
+from gguf_bench.paths import config_folder, from_home
 from gguf_bench.quants import QUANTS, quant
 from gguf_bench.records import ModelSpec, Provider
 
@@ -26,6 +27,8 @@ MODELS_FILE = "models.yaml"
 MAX_BYTES = 1_000_000
 MAX_NODES = 50_000
 MAX_DEPTH = 16
+MAX_CONTEXT = 2**31 - 1
+"""What llama.cpp counts positions by: 32 bits with a sign."""
 
 PROVIDERS: tuple[Provider, ...] = get_args(Provider)
 
@@ -59,7 +62,7 @@ def find_catalog(models_file: Path | None = None) -> Path:
     if models_file is not None:
         return _asked_for(models_file, "--models")
     if environment:
-        return _asked_for(_from_home(environment), "$GGUF_BENCH_MODELS")
+        return _asked_for(from_home(environment), "$GGUF_BENCH_MODELS")
     for folder in (Path.cwd(), config_folder()):
         if (folder / MODELS_FILE).is_file():
             return folder / MODELS_FILE
@@ -126,7 +129,7 @@ def _with_its_file(spec: ModelSpec, catalog: Catalog) -> ModelSpec:
 
 def _local_or_on_hub(text: str) -> ModelSpec | None:
     """The model that `text` names without a catalog, or None where it has the form of no path and no Hub id."""
-    path = _from_home(text)
+    path = from_home(text)
     looks_local = text.endswith(".gguf") or text.startswith(("/", "./", "../", "~/"))
     if looks_local or (text and _is_checkpoint(path)):
         return _local(text, path)
@@ -134,10 +137,6 @@ def _local_or_on_hub(text: str) -> ModelSpec | None:
     if hub:
         return _on_hub(text, hub["name"], hub["revision"], hub["quant"])
     return _local(text, path) if text and path.is_dir() else None
-
-
-def _from_home(text: str) -> Path:
-    return Path(text).expanduser() if text.startswith("~/") else Path(text)
 
 
 def _is_checkpoint(path: Path) -> bool:
@@ -228,7 +227,9 @@ def _package_mistake(value: str) -> str | None:
 
 
 def _context_mistake(value: int) -> str | None:
-    return None if value > 0 else f"found {value}, wanted a number of tokens above 0"
+    if 0 < value <= MAX_CONTEXT:
+        return None
+    return f"found {_shown(value)}, wanted a number of tokens above 0 and up to {MAX_CONTEXT}"
 
 
 def _url_mistake(value: str) -> str | None:
@@ -319,6 +320,10 @@ class _Entry:
     lines: dict[str, int] = field(default_factory=dict)
 
 
+class _Unread(CatalogError):
+    """A value that cannot be read. It makes its key a mistake, and leaves the rest of the file readable."""
+
+
 class _Reader:
     """Reads one models.yaml, collecting mistakes rather than stopping at the first."""
 
@@ -370,8 +375,10 @@ class _Reader:
             raise CatalogError(f"is not YAML: {str(error).splitlines()[0]}", file=self.path) from error
         return composed
 
-    def error(self, message: str, line: int | None = None, model: str | None = None) -> CatalogError:
-        return CatalogError(message, file=self.path, line=line, model=model)
+    def error(
+        self, message: str, line: int | None = None, model: str | None = None, key: str | None = None
+    ) -> CatalogError:
+        return CatalogError(message, file=self.path, line=line, model=model, key=key)
 
     def mistake(
         self, line: int, message: str, *, model: str | None = None, key: str | None = None, hint: str = ""
@@ -379,20 +386,33 @@ class _Reader:
         self.mistakes.append(CatalogError(message, file=self.path, line=line, model=model, key=key, hint=hint))
 
     def pairs(
-        self, node: yaml.MappingNode, what: str, model: str | None = None
+        self, node: yaml.MappingNode, what: str, model: str | None = None, key: str | None = None, depth: int = 0
     ) -> Iterator[tuple[str, int, yaml.Node]]:
-        """The (key, line, value) of a mapping; keys that are no text, or come twice, are mistakes and left out."""
+        """The (name, line, value) of a mapping of groups, models or keys, as `what` says.
+
+        Names that are no text, or come twice, are mistakes and left out. `key` is the entry's, where `node` is part of
+        its value.
+        """
         first_lines: dict[str, int] = {}
-        for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
-            key = self.value(key_node)
-            if not isinstance(key, str):
-                self.mistake(line, f"a {what} must be text, found {_kind(key)}", model=model, hint="put it in quotes")
-            elif key in first_lines:
-                self.mistake(line, f"the {what} {key!r} was there before, in line {first_lines[key]}", model=model)
+        for name_node, value_node in node.value:
+            line = name_node.start_mark.line + 1
+            written = name_node.value if isinstance(name_node, yaml.ScalarNode) else None
+            of_model = written if what == "model" else model
+            of_key = written if what == "key" and key is None else key
+            try:
+                name = self.value(name_node, of_model, of_key, depth)
+            except _Unread as error:
+                self.mistakes.append(error)
+                continue
+            if not isinstance(name, str):
+                message = f"a {what} must be text, found {_kind(name)}"
+                self.mistake(line, message, model=of_model, key=of_key, hint="put it in quotes")
+            elif name in first_lines:
+                message = f"the {what} {name!r} was there before, in line {first_lines[name]}"
+                self.mistake(line, message, model=of_model, key=of_key)
             else:
-                first_lines[key] = line
-                yield key, line, value_node
+                first_lines[name] = line
+                yield name, line, value_node
 
     def read_groups(self, root: yaml.Node) -> None:
         if not isinstance(root, yaml.MappingNode):
@@ -427,7 +447,7 @@ class _Reader:
                 elif isinstance(value, yaml.MappingNode):
                     self.read_entry(name, key, entry_line, value)
                 else:
-                    found = _kind(self.value(value))
+                    found = _kind(self.value(value, key))
                     self.mistake(
                         entry_line, f"wanted an entry, found {found}", model=key, hint="write `name: org/name` below it"
                     )
@@ -447,7 +467,7 @@ class _Reader:
         if NAME.fullmatch(key):
             return True
         hint = "use letters, digits, '.', '_' and '-'; the Hub id goes below it, as `name`"
-        self.mistake(line, f"{key!r} is no key for a model", hint=hint)
+        self.mistake(line, f"{key!r} is no key for a model", model=key, hint=hint)
         return False
 
     def read_entry(self, group_name: str, model: str, line: int, node: yaml.MappingNode) -> None:
@@ -455,10 +475,14 @@ class _Reader:
         entry = self.entries.setdefault(model, _Entry(group_name, line))
         for key, key_line, value_node in self.pairs(node, "key", model):
             row = KEYS.get(key)
-            value = self.value(value_node, model)
             if row is None:
                 hint = _near(key, KEYS) or f"known: {', '.join(KEYS)}"
                 self.mistake(key_line, "unknown key", model=model, key=key, hint=hint)
+                continue
+            try:
+                value = self.value(value_node, model, key)
+            except _Unread as error:
+                self.mistakes.append(error)
                 continue
             if value is None:
                 continue
@@ -501,32 +525,72 @@ class _Reader:
         if "quantization" in values:
             values["quantization"] = quant(values["quantization"]).name
         if provider == "file":
-            values["path"] = (self.path.parent / _from_home(values.pop("file"))).absolute()
+            values["path"] = (self.path.parent / from_home(values.pop("file"))).absolute()
         values.setdefault("display_name", _default_display_name(model, values))
         return ModelSpec(key=model, provider=provider, group=entry.group, **values)
 
-    def value(self, node: yaml.Node, model: str | None = None, depth: int = 0) -> Any:
-        """The plain value of a node. Counts what it visits, since a few aliases can stand for billions of nodes."""
+    def value(self, node: yaml.Node, model: str | None = None, key: str | None = None, depth: int = 0) -> Any:
+        """The plain value of a node, which is (part of) what `model` says under `key`. Raises CatalogError.
+
+        Counts what it visits, since a few aliases can stand for billions of nodes.
+        """
         line = node.start_mark.line + 1
         self.nodes_left -= 1
         if self.nodes_left < 0 or depth > MAX_DEPTH:
-            raise self.error("too large once its aliases (*name) are written out", line, model)
+            raise self.error("too large once its aliases (*name) are written out", line, model, key)
         if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
-            return {key: self.value(value, model, depth + 1) for key, _, value in self.pairs(node, "key", model)}
+            pairs = self.pairs(node, "key", model, key, depth + 1)
+            return {name: self.value(value, model, key, depth + 1) for name, _, value in pairs}
         if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
-            return [self.value(item, model, depth + 1) for item in node.value]
+            return [self.value(item, model, key, depth + 1) for item in node.value]
         if isinstance(node, yaml.ScalarNode) and node.tag in TEXT_TAGS:
             return node.value
-        if isinstance(node, yaml.ScalarNode) and node.tag in SCALAR_TAGS:
-            try:
-                return yaml.constructor.SafeConstructor().construct_object(node)
-            except ValueError as error:
-                raise self.error(f"{node.value[:40]!r} is no {node.tag.rpartition(':')[2]}", line, model) from error
-        raise self.error(f"the tag {node.tag} is not allowed here", line, model)
+        if not isinstance(node, yaml.ScalarNode) or node.tag not in SCALARS:
+            message = f"the tag {node.tag} is not allowed here"
+            raise _Unread(message, file=self.path, line=line, model=model, key=key)
+        scalar = SCALARS[node.tag]
+        try:
+            return scalar.read(node.value)
+        except (ValueError, LookupError) as error:
+            message, hint = f"{_shown(node.value)} is not {scalar.name}", "put it in quotes if it is meant as text"
+            raise _Unread(message, file=self.path, line=line, model=model, key=key, hint=hint) from error
 
 
 TEXT_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "timestamp", "merge")}
-SCALAR_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float")}
+
+
+@dataclass(frozen=True, slots=True)
+class _Scalar:
+    """What a YAML tag stands for: its name in messages, and how its text is read (ValueError, LookupError)."""
+
+    name: str
+    read: Callable[[str], Any]
+
+
+def _whole_number(text: str) -> int:
+    """YAML 1.1 also takes 1:30 for 90, 010 for 8 and 4_096 for 4096; who writes them here may mean something else."""
+    if not WHOLE_NUMBER.fullmatch(text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _number(text: str) -> float:
+    """Finite: an infinity is no JSON, and NaN differs from itself."""
+    if not NUMBER.fullmatch(text) or not math.isfinite(float(text)):
+        raise ValueError(text)
+    return float(text)
+
+
+WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)")
+NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+SCALARS: Mapping[str, _Scalar] = {
+    "tag:yaml.org,2002:null": _Scalar("null", lambda text: None),
+    "tag:yaml.org,2002:bool": _Scalar(
+        "true or false", lambda text: yaml.constructor.SafeConstructor.bool_values[text.lower()]
+    ),
+    "tag:yaml.org,2002:int": _Scalar("a whole number in plain digits", _whole_number),
+    "tag:yaml.org,2002:float": _Scalar("a finite number in plain digits", _number),
+}
 
 
 def _default_display_name(model: str, values: Mapping[str, Any]) -> str:
@@ -543,8 +607,13 @@ def _kind(value: object) -> str:
     """How a message speaks of a value. Text is not quoted: it may be a secret in the wrong place."""
     if value is None:
         return "nothing"
-    shown = f" ({value})" if isinstance(value, bool | int | float) else ""
+    shown = f" ({_shown(value)})" if isinstance(value, bool | int | float) else ""
     return f"{TYPE_NAMES[type(value)]}{shown}"
+
+
+def _shown(value: object) -> str:
+    words = repr(value)
+    return words if len(words) <= 40 else words[:37] + "..."
 
 
 def _either(words: Iterable[str]) -> str:

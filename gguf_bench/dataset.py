@@ -1,8 +1,9 @@
 """Datasets: JSONL files of labelled documents, one a line, read strictly.
 
 A line is an object with `id`, `company`, `period` (string or null), `text`, and `gold` {`basic`, `diluted`, `adjusted`:
-number, number in a string, or null}; `traps` {name: number}, `tags` [string], `tier` and `source` are optional, and any
-other key is passed over. A wrong line stops the load, named by file, line and reason.
+number, number in a string, or null}; `traps` {name: number}, `tags` [string], `tier` and `source` are optional (null is
+as good as absent), and any other key is passed over. An id is printable, a trap's name of a-z, 0-9, '_' and '-'.
+A wrong line stops the load, named by file, line and reason.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gguf_bench.errors import DatasetError
+from gguf_bench.paths import from_home
 from gguf_bench.records import FIELDS, Dataset, Document
 
 DEFAULT_DATASET = "eps-v1"
@@ -24,6 +26,8 @@ BUILTIN = {"eps-v1": _DATA_FOLDER / "eps-v1.jsonl"}
 """Name -> file of the datasets that come with the package."""
 
 _MAX_LINE_BYTES = 32 * 1024 * 1024
+_MAX_ID_CHARACTERS = 200
+_TRAP_NAME = re.compile(r"[a-z0-9_-]+")
 _NUMBER = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,12})?")
 
 
@@ -37,7 +41,7 @@ def load(name_or_file: str) -> Dataset:
     Numbers keep their printed precision (Decimal; also those in `source`). Raises DatasetError.
     """
     built_in = BUILTIN.get(name_or_file)
-    file = built_in or Path(name_or_file).expanduser()
+    file = built_in or from_home(name_or_file)
     if not file.is_file():
         raise DatasetError(
             f"no dataset {name_or_file!r}: neither a file nor built in",
@@ -125,20 +129,18 @@ def _document(line: bytes) -> Document:
         raise _Wrong(f"gold has the unknown key {unknown[0]!r}; its keys are {', '.join(FIELDS)}")
     if missing := [name for name in FIELDS if name not in gold]:
         raise _Wrong(f"gold has no {missing[0]!r}; where a figure is not given, it is null")
-    tags = _typed(record, "tags", list, default=[])
+    tags = _typed(record, "tags", list, optional=True)
     if not all(isinstance(tag, str) for tag in tags):
         raise _Wrong(f"tags: found {_shown(tags)}, wanted a list of strings")
     return Document(
-        id=_string(record, "id"),
+        id=_id(record),
         company=_string(record, "company"),
         period="" if record["period"] is None else _string(record, "period", empty=True),
         text=_string(record, "text"),
         gold={name: None if gold[name] is None else _number(f"gold {name}", gold[name]) for name in FIELDS},
-        traps={
-            name: _number(f"trap {name}", value) for name, value in _typed(record, "traps", dict, default={}).items()
-        },
+        traps=_traps(_typed(record, "traps", dict, optional=True)),
         tags=tuple(tags),
-        tier=_string(record, "tier", empty=True) if "tier" in record else "",
+        tier="" if record.get("tier") is None else _string(record, "tier", empty=True),
         source=record.get("source"),
     )
 
@@ -157,9 +159,11 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _typed(
-    record: dict[str, Any], key: str, wanted: type[dict[Any, Any]] | type[list[Any]], default: Any = None
+    record: dict[str, Any], key: str, wanted: type[dict[Any, Any]] | type[list[Any]], *, optional: bool = False
 ) -> Any:
-    value = record.get(key, default)
+    value = record.get(key)
+    if value is None and optional:
+        return wanted()
     if not isinstance(value, wanted):
         raise _Wrong(f"{key}: found {_shown(value)}, wanted {'an object' if wanted is dict else 'a list'}")
     return value
@@ -176,6 +180,20 @@ def _string(record: dict[str, Any], key: str, *, empty: bool = False) -> str:
     except UnicodeEncodeError:
         raise _Wrong(f"{key} holds half a surrogate pair, which is no text") from None
     return value
+
+
+def _id(record: dict[str, Any]) -> str:
+    value = _string(record, "id")
+    if len(value) > _MAX_ID_CHARACTERS or not value.isprintable():
+        raise _Wrong(f"id: found {_shown(value)}, wanted at most {_MAX_ID_CHARACTERS} printable characters")
+    return value
+
+
+def _traps(figures: dict[str, Any]) -> dict[str, Decimal]:
+    for name in figures:
+        if not _TRAP_NAME.fullmatch(name):
+            raise _Wrong(f"trap {_shown(name)}: wanted a name of a-z, 0-9, '_' and '-', such as diluted_py")
+    return {name: _number(f"trap {name}", value) for name, value in figures.items()}
 
 
 def _number(what: str, value: Any) -> Decimal:

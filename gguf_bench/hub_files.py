@@ -15,6 +15,7 @@ from typing import Literal
 
 from gguf_bench.errors import HubError, RepoNotFound
 from gguf_bench.gguf_files import part_name, quantization_label, same_quantization, split_name
+from gguf_bench.quants import ALIASES
 from gguf_bench.records import ModelSpec
 
 Kind = Literal["checkpoint", "gguf"]
@@ -142,6 +143,8 @@ def _shards(repo: str, index: RemoteFile, listing: Listing, content: bytes) -> l
     """The shards that an index names, each once, in order."""
     try:
         names = set(json.loads(content)["weight_map"].values())
+        if not names or not all(isinstance(name, str) for name in names):
+            raise ValueError("weight_map names no files")
         missing = sorted(names - listing.keys())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise HubError(f"{repo}: {index.path} is no shard index ({type(error).__name__}: {error})") from error
@@ -174,7 +177,9 @@ def _models_by_type(listing: Listing) -> dict[str, list[str]]:
 def _gguf_of_type(asked: str, repo: str, listing: Listing) -> tuple[RemoteFile, ...]:
     by_type = _models_by_type(listing)
     label = same_quantization(asked)
-    names = by_type.get(label) or by_type.get(f"UD-{label}") or []
+    # What a file is called literally comes first: a repo's own "Q4_K" need not be what llama-quantize calls so.
+    spellings = [prefix + name for name in (label, ALIASES.get(label, label)) for prefix in ("", "UD-")]
+    names = next((by_type[spelling] for spelling in spellings if spelling in by_type), [])
     if not names:
         if not by_type:
             raise HubError(f"{repo} has no GGUF file that names its quantization, so no {label}")

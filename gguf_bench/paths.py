@@ -20,7 +20,18 @@ APP = "gguf-bench"
 def store_path() -> Path:
     """The results store: $GGUF_BENCH_DB, else results.db in the user's data folder."""
     chosen = os.environ.get("GGUF_BENCH_DB")
-    return Path(chosen).expanduser() if chosen else user_data_path(APP) / "results.db"
+    return from_home(chosen) if chosen else user_data_path(APP) / "results.db"
+
+
+def from_home(path: str | Path) -> Path:
+    """`path`, a leading `~/` of it being the user's home; `~name/` is a folder's name like any other.
+
+    Where no shell has expanded it: in a variable, in `--option=~/x`. Where there is no home it stays as it is.
+    """
+    if str(path).startswith("~/"):
+        with suppress(RuntimeError):
+            return Path(path).expanduser()
+    return Path(path)
 
 
 def config_folder() -> Path:

@@ -143,10 +143,16 @@ MISTAKES = [
     ("unknown key", ENTRY + "    quantisation: Q8_0\n", 4, "m", "quantisation", "did you mean 'quantization'"),
     ("unknown key of others", ENTRY + "    context_length: 4096\n", 4, "m", "context_length", "did you mean 'context'"),
     ("unknown key unlike any", ENTRY + "    cost: 0\n", 4, "m", "cost", "known: name, display_name"),
-    ("duplicate key", ENTRY + "    name: o/other\n", 4, "m", None, "key 'name' was there before, in line 3"),
-    ("duplicate model", ENTRY + "  m:\n    name: o/n\n", 4, None, None, "model 'm' was there before, in line 2"),
+    ("duplicate key", ENTRY + "    name: o/other\n", 4, "m", "name", "key 'name' was there before, in line 3"),
+    ("duplicate model", ENTRY + "  m:\n    name: o/n\n", 4, "m", None, "model 'm' was there before, in line 2"),
     ("duplicate group", ENTRY + "g:\n  k:\n    name: o/n\n", 4, None, None, "group 'g' was there before, in line 1"),
-    ("duplicate in kwargs", ENTRY + "    template_kwargs: {a: 1, a: 2}\n", 4, "m", None, "'a' was there before"),
+    ("duplicate in kwargs", ENTRY + "    template_kwargs: {a: 1, a: 2}\n", 4, "m", "template_kwargs", "'a' was there"),
+    ("number as key in kwargs", ENTRY + "    template_kwargs: {7: 1}\n", 4, "m", "template_kwargs", "must be text"),
+    ("tag in kwargs", ENTRY + "    template_kwargs: {a: !!set {}}\n", 4, "m", "template_kwargs", "is not allowed here"),
+    ("tag on key in kwargs", ENTRY + "    template_kwargs: {!!int x: 1}\n", 4, "m", "template_kwargs", "'x' is not a"),
+    ("NaN in kwargs", ENTRY + "    template_kwargs: {a: .nan}\n", 4, "m", "template_kwargs", "a finite number"),
+    ("number as key of an entry", ENTRY + "    7: x\n", 4, "m", "7", "a key must be text"),
+    ("tag on a key of an entry", ENTRY + "    !!bool x: x\n", 4, "m", "x", "'x' is not true or false"),
     ("contradiction", ENTRY + "h:\n  m:\n    name: o/other\n", 6, "m", "name", "'o/other', but line 3 says 'o/n'"),
     ("number for text", "g:\n  m:\n    name: 7\n", 3, "m", "name", "found a whole number (7); put it in quotes"),
     ("float for text", ENTRY + "    parameters: 1.5\n", 4, "m", "parameters", "wanted text, found a number"),
@@ -181,16 +187,26 @@ MISTAKES = [
     ("empty entry", "g:\n  m:\n", 2, "m", None, "no group describes it"),
     ("listed twice", ENTRY + "h: [m, m]\n", 4, "m", None, "lists it twice"),
     ("list of entries", "g: [{name: o/n}]\n", 1, None, None, "must list keys of models, found a mapping"),
-    ("number as key", "g:\n  7: {name: o/n}\n", 2, None, None, "a model must be text, found a whole number (7)"),
-    ("Hub id as key", "g:\n  o/n: {name: o/n}\n", 2, None, None, "'o/n' is no key for a model"),
-    ("tag", "g:\n  m: !!python/object/apply:os.system [true]\n", 2, None, None, "is not allowed here"),
-    ("tag on a key", "g:\n  m:\n    name: !!binary aGk=\n", 3, "m", None, "binary is not allowed here"),
-    ("bad number", ENTRY + "    context: !!int x\n", 4, "m", None, "'x' is no int"),
+    ("number as key", "g:\n  7: {name: o/n}\n", 2, "7", None, "a model must be text, found a whole number (7)"),
+    ("Hub id as key", "g:\n  o/n: {name: o/n}\n", 2, "o/n", None, "'o/n' is no key for a model"),
+    ("tag", "g:\n  m: !!python/object/apply:os.system [true]\n", 2, "m", None, "is not allowed here"),
+    ("tag on a key", "g:\n  m:\n    name: !!binary aGk=\n", 3, "m", "name", "binary is not allowed here"),
+    ("bad number", ENTRY + "    context: !!int x\n", 4, "m", "context", "'x' is not a whole number"),
+    ("bad bool", ENTRY + "    gated: !!bool x\n", 4, "m", "gated", "'x' is not true or false"),
+    ("empty int", ENTRY + "    context: !!int ''\n", 4, "m", "context", "'' is not a whole number"),
+    ("empty float", ENTRY + "    context: !!float ''\n", 4, "m", "context", "'' is not a finite number"),
+    ("context of 5000 digits", ENTRY + f"    context: {'9' * 5000}\n", 4, "m", "context", "9... is not a whole number"),
+    ("context beyond 32 bits", ENTRY + "    context: 2147483648\n", 4, "m", "context", "and up to 2147483647"),
+    ("base 60", ENTRY + "    context: 1:30\n", 4, "m", "context", "'1:30' is not a whole number in plain digits"),
+    ("underscore", ENTRY + "    context: 4_096\n", 4, "m", "context", "'4_096' is not a whole number in plain digits"),
+    ("octal", ENTRY + "    context: 010\n", 4, "m", "context", "'010' is not a whole number in plain digits"),
+    ("float in base 60", ENTRY + "    template_kwargs: {a: 1:30.5}\n", 4, "m", "template_kwargs", "'1:30.5' is not"),
     ("broken YAML", "g:\n  m: [\n", 3, None, None, "is not YAML"),
     ("tab", "g:\n\tm: 1\n", 2, None, None, "is not YAML"),
     ("two documents", "g: {}\n---\nh: {}\n", 2, None, None, "is not YAML"),
     ("unknown alias", "g: *x\n", 1, None, None, "is not YAML"),
-    ("alias of itself", "g: &g\n  m: *g\n", None, "m", None, "too large"),
+    ("alias of itself", ENTRY + "    template_kwargs: &t {a: *t}\n", 4, "m", "template_kwargs", "too large"),
+    ("key of itself", ENTRY + "    template_kwargs: &t {? *t : 1}\n", 4, "m", "template_kwargs", "too large"),
     ("deep", "[" * 5000, 1, None, None, "nested more than 16 deep"),
 ]  # fmt: skip
 
@@ -216,6 +232,9 @@ def test_all_mistakes_are_found_in_the_order_of_lines(written) -> None:
     assert [(mistake.model, mistake.key) for mistake in mistakes] == [
         ("a", "nme"), ("b", "name"), ("b", "gated"), ("c", "name"),
     ]  # fmt: skip
+    unread = "g:\n  a:\n    gated: !!bool x\n    context: 1:30\n  b:\n    name: x\n"
+    mistakes = find_mistakes(written(unread))
+    assert [(mistake.model, mistake.key) for mistake in mistakes] == [("a", "gated"), ("a", "context"), ("b", "name")]
     assert find_mistakes(written(GUIDE)) == []
     assert len(find_mistakes(written("["))) == 1
 

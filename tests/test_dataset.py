@@ -51,6 +51,16 @@ def test_a_good_line(tmp_path):
     )
 
 
+def test_null_is_as_good_as_absent(tmp_path):
+    document = load(str(written(tmp_path, changed(traps=None, tags=None, tier=None, source=None)))).documents[0]
+    assert (document.traps, document.tags, document.tier, document.source) == ({}, (), "", None)
+
+
+def test_an_id_may_be_any_printable_text_of_200_characters(tmp_path):
+    name = "Müller & Söhne 2023/Q1 " + "x" * 177
+    assert load(str(written(tmp_path, changed(id=name)))).documents[0].id == name
+
+
 def test_a_number_is_the_same_however_it_is_printed(tmp_path):
     dataset = load(str(written(tmp_path, changed(gold={"basic": 0.6, "diluted": "0.60", "adjusted": -0.6}))))
     gold = dataset.documents[0].gold
@@ -94,6 +104,14 @@ WRONG = {
     "digits of another script": (changed(id="b", gold={"basic": "١", "diluted": 1, "adjusted": 1}), "gold basic"),
     "a trap in words": (changed(id="b", traps={"basic_py": "x"}), "trap basic_py"),
     "a trap of null": (changed(id="b", traps={"basic_py": None}), "trap basic_py"),
+    "a trap without a name": (changed(id="b", traps={"": 1}), "trap ''"),
+    "a trap in capitals": (changed(id="b", traps={"Diluted_PY": 1}), "trap 'Diluted_PY': wanted a name of a-z"),
+    "a trap over two lines": (changed(id="b", traps={"basic_py\n": 1}), "trap 'basic_py\\n'"),
+    "tier a number": (changed(id="b", tier=1), "tier: found 1"),
+    "traps a list": (changed(id="b", traps=[]), "traps: found []"),
+    "id with NUL": (changed(id="b\0"), "id: found 'b\\x00', wanted at most 200 printable"),
+    "id over two lines": (changed(id="b\nc"), "id: found 'b\\nc'"),
+    "id of 201 characters": (changed(id="b" * 201), "wanted at most 200 printable"),
     "tags of numbers": (changed(id="b", tags=[1]), "tags"),
     "id a number": (changed(id=7), "id: found"),
     "no text": (changed(id="b", text="  "), "text is empty"),
@@ -134,6 +152,8 @@ def test_a_name_that_is_nothing_lists_what_there_is(tmp_path):
         load("eps-v0")
     with pytest.raises(DatasetError, match="neither a file"):
         load(str(tmp_path))
+    with pytest.raises(DatasetError, match="'~nouser/x': neither a file"):
+        load("~nouser/x")
 
 
 def test_the_built_in_one_is_there():

@@ -226,6 +226,8 @@ def test_an_adapter_needs_no_weights_of_its_own(server: HubServer, tmp_path: Pat
         (index("../../../.bashrc"), "which the repo does not have"),
         ('{"weight_map": ["model.safetensors"]}', "is no shard index"),
         ('{"weight_map": {"layer": {}}}', "is no shard index"),
+        ('{"weight_map": {}}', "is no shard index .*weight_map names no files"),
+        ('{"weight_map": {"layer": 5}}', "is no shard index"),
         ("[" * 100_000, "is no shard index"),
         ("<html>", "is no shard index"),
     ],
@@ -311,6 +313,24 @@ def test_a_ready_gguf_is_found_by_its_type(server: HubServer, tmp_path: Path, as
     assert pulled.plan.kind == "gguf"
     assert [path.relative_to(pulled.folder).as_posix() for path in pulled.paths] == paths
     assert sorted(server.fetched()) == sorted(paths)
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (["a-Q4_K_M.gguf", "a-Q4_K_S.gguf"], "a-Q4_K_M.gguf"),
+        (["a-UD-Q4_K_M.gguf"], "a-UD-Q4_K_M.gguf"),
+        (["a-Q4_K_M.gguf", "a-Q4_K.gguf"], "a-Q4_K.gguf"),
+    ],
+)
+def test_an_alias_means_its_type_where_no_file_is_called_so(
+    server: HubServer, tmp_path: Path, files: list[str], found: str
+) -> None:
+    server.add_repo(NAME, write(tmp_path / "repo", dict.fromkeys(files, "x")))
+    assert [file.path for file in hub.plan(ModelSpec(key="tiny", name=NAME, ready_quantization="Q4_K")).files] == [
+        found
+    ]
 
 
 @pytest.mark.usefixtures("client")

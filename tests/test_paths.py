@@ -13,6 +13,7 @@ import pytest
 
 import converters.gguf_file
 from gguf_bench import paths
+from gguf_bench.cli.state import State
 from gguf_bench.errors import DiskSpaceError
 
 WRITERS = {"gguf_bench.paths": paths.written_whole, "converters.gguf_file": converters.gguf_file.written_whole}
@@ -87,3 +88,24 @@ def test_too_little_space_is_said_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(DiskSpaceError, match=r"x\.gguf needs 1000000000\.00 GB, but only .* are free"):
         paths.require_free_space("x.gguf", tmp_path / "not" / "there", 10**18)
     paths.require_free_space("x.gguf", tmp_path / "not" / "there", 1)
+
+
+def test_only_the_users_own_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert paths.from_home("~/x") == paths.from_home(Path("~/x")) == tmp_path / "x"
+    for text in ("~nouser/x", "~root/x", "~", "a/~/x", "/x"):
+        assert paths.from_home(text) == Path(text)
+    assert State(db=Path("~/x"), models_file=None, verbose=False).store_path == tmp_path / "x"
+    assert State(db=Path("~nouser/x"), models_file=None, verbose=False).store_path == Path("~nouser/x")
+    for value, expanded in (("~/x", tmp_path / "x"), ("~nouser/x", Path("~nouser/x"))):
+        monkeypatch.setenv("GGUF_BENCH_DB", value)
+        assert paths.store_path() == expanded
+
+
+def test_without_a_home_a_path_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert paths.from_home("~/x") == Path("~/x")

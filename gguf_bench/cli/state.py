@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gguf_bench.paths import store_path
+from gguf_bench.paths import from_home, store_path
 from gguf_bench.sqlite_errors import require_store
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class State:
 
     @property
     def store_path(self) -> Path:
-        return self.db.expanduser() if self.db else store_path()
+        return from_home(self.db) if self.db else store_path()
 
     @cached_property
     def store(self) -> Store:
