@@ -96,7 +96,7 @@ class Architecture:
         for key, allowed in {"quantization_config": (None,), **self.expects}.items():
             if config.get(key) not in allowed:
                 wanted = " or ".join("nothing" if value is None else repr(value) for value in allowed)
-                raise UnsupportedConfig(key, config[key], f"only {wanted} is converted faithfully")
+                raise UnsupportedConfig(key, config.get(key), f"only {wanted} is converted faithfully")
         self.config = one_spelling(config)
 
     @property
@@ -190,7 +190,9 @@ class Architecture:
         missing = [name for name, want in expected.items() if want.required]
         if missing:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-            raise TensorError(missing[0], f"it in the checkpoint{more}", "none of that name")
+            weight = self.tensors.get(missing[0].removesuffix(".weight"))
+            way_out = f"; add it, or set {weight.absent_if}: true in config.json" if weight and weight.absent_if else ""
+            raise TensorError(missing[0], f"it in the checkpoint{more}", f"none of that name{way_out}")
         return planned
 
     def _finished(self, stack: dict[str, dict[int, Tensor]], want: Expected) -> Iterator[Planned]:

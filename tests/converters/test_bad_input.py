@@ -35,7 +35,7 @@ from converters import (
 )
 from converters.architecture import Architecture
 from converters.torch_bin import read_bin
-from tests.converters.variants import VARIANTS, Variant, write_checkpoint
+from tests.converters.variants import LLAMA3, VARIANTS, Variant, write_checkpoint
 from tests.smollm2 import write_json
 from tests.tiny import CONFIG, write_torch_bin
 
@@ -306,6 +306,57 @@ def change_config(**changes: Any) -> Damage:
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "rope_parameters low_freq_factor"),
         ({"rope_parameters": {"full_attention": {"rope_theta": 1.0}}}, "rope_parameters"),
         ({"rope_theta": None}, "rope_parameters rope_theta"),
+        ({"rope_theta": "10000"}, "rope_parameters rope_theta"),
+        ({"rope_theta": True}, "rope_parameters rope_theta"),
+        ({"rope_theta": -1.0}, "rope_parameters rope_theta"),
+        ({"rope_scaling": {"type": ["x"], "factor": 2}}, "rope_type"),
+        ({"rope_scaling": "linear"}, "rope_scaling"),
+        ({"rope_scaling": {"type": "linear", "factor": float("nan")}}, "rope_parameters factor"),
+        ({"rope_scaling": {"rope_type": "llama3", **LLAMA3, "factor": 0}}, "rope_parameters factor"),
+        ({"rope_scaling": {"rope_type": "llama3", **LLAMA3, "low_freq_factor": 0}}, "rope_parameters low_freq_factor"),
+        (
+            {"rope_scaling": {"rope_type": "llama3", **LLAMA3, "high_freq_factor": 1.0}},
+            "rope_parameters high_freq_factor",
+        ),
+        (
+            {"rope_scaling": {"rope_type": "llama3", **LLAMA3, "original_max_position_embeddings": None}},
+            "rope_parameters original_max_position_embeddings",
+        ),
+        ({"model_type": "mistral", "layer_types": ["full_attention"] * 2}, "layer_types"),
+        ({"model_type": "mistral", "layer_types": None}, "layer_types"),
+        ({"model_type": "mistral", "num_key_value_heads": None}, "num_key_value_heads"),
+        ({"layer_types": ["full_attention"]}, "layer_types"),
+        ({"layer_types": [["full_attention"]] * 2}, "layer_types"),
+        ({"model_type": None}, "model_type"),
+        ({"hidden_act": None}, "hidden_act"),
+        ({"use_cache": None}, "use_cache"),
+        ({"initializer_range": 1}, "initializer_range"),
+        ({"initializer_range": 1.5}, "initializer_range"),
+        ({"rms_norm_eps": 1}, "rms_norm_eps"),
+        ({"rms_norm_eps": None}, "rms_norm_eps"),
+        ({"attention_bias": None}, "attention_bias"),
+        ({"mlp_bias": None}, "mlp_bias"),
+        ({"tie_word_embeddings": None}, "tie_word_embeddings"),
+        ({"torch_dtype": "auto"}, "torch_dtype"),
+        ({"dtype": "torch.bfloat16"}, "dtype"),
+        ({"bos_token_id": [1]}, "bos_token_id"),
+        ({"bos_token_id": True}, "bos_token_id"),
+        ({"bos_token_id": {}}, "bos_token_id"),
+        ({"eos_token_id": "2"}, "eos_token_id"),
+        ({"eos_token_id": 2.0}, "eos_token_id"),
+        ({"eos_token_id": [2, True]}, "eos_token_id"),
+        ({"max_position_embeddings": None}, "max_position_embeddings"),
+        ({"max_position_embeddings": 2**32}, "max_position_embeddings"),
+        ({"head_dim": 15}, "head_dim"),
+        ({"head_dim": "16"}, "head_dim"),
+        ({"head_dim": -16}, "head_dim"),
+        ({"head_dim": 0}, "head_dim"),
+        ({"hidden_size": 60}, "hidden_size"),
+        ({"hidden_size": 62, "head_dim": 16}, "hidden_size"),
+        ({"num_key_value_heads": 3}, "num_key_value_heads"),
+        ({"num_key_value_heads": 0}, "num_key_value_heads"),
+        ({"vocab_size": 10**10}, "vocab_size"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers"),
     ],
 )
 def test_config_that_is_not_converted_faithfully(folder: Path, changes: dict[str, Any], key: str) -> None:
@@ -313,6 +364,49 @@ def test_config_that_is_not_converted_faithfully(folder: Path, changes: dict[str
     error = refused(folder, UnsupportedConfig, "config.json", key)
     assert isinstance(error, UnsupportedConfig)
     assert error.key == key
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"num_local_experts": 10**9}, "num_local_experts"),
+        ({"num_hidden_layers": 10_000, "num_local_experts": 11}, "num_local_experts"),
+        ({"num_local_experts": 0}, "num_local_experts"),
+        ({"num_local_experts": None}, "num_local_experts"),
+        ({"num_experts_per_tok": 5}, "num_experts_per_tok"),
+        ({"num_experts": 4}, "num_experts"),
+        ({"hidden_size": 60}, "hidden_size"),
+    ],
+)
+def test_experts_that_are_not_converted_faithfully(changes: dict[str, Any], key: str) -> None:
+    with pytest.raises(UnsupportedConfig) as caught:
+        check_config({**CONFIG, **VARIANTS["Mixtral"].config, "rms_norm_eps": 1e-5, **changes})
+    assert caught.value.key == key
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"eos_token_id": [2, 0], "pad_token_id": None, "bos_token_id": None},
+        {"eos_token_id": None, "pad_token_id": -1},
+        {"rope_theta": 10000, "rope_scaling": None, "head_dim": None, "num_key_value_heads": None},
+        {"attention_dropout": 0, "pretraining_tp": 1, "use_cache": False, "initializer_range": 0.041666666666666664},
+        {"torch_dtype": None, "dtype": "float32", "transformers_version": "4.31.0", "unknown": {}},
+        {"auto_map": {"AutoConfig": "x.Y"}, "layer_types": ["full_attention"] * 2},
+        {"model_type": "mistral", "sliding_window": None, "attention_bias": None, "head_dim": 128},
+    ],
+)
+def test_what_real_configs_say_is_accepted(changes: dict[str, Any]) -> None:
+    check_config({**CONFIG, **changes})
+
+
+def test_missing_head_tells_both_ways_out(tmp_path: Path) -> None:
+    refused(
+        write_checkpoint(tmp_path, Variant(change=without("lm_head.weight"))),
+        TensorError,
+        "lm_head.weight",
+        "or set tie_word_embeddings: true",
+    )
 
 
 def test_unknown_architecture_says_what_is_known() -> None:
