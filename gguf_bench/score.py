@@ -41,30 +41,37 @@ _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "‘": "'", "’": 
 _THINKING_ENDS = re.compile(r"</(?:think|thinking|reasoning|thought)>", re.IGNORECASE)
 _THINKING_BEGINS = re.compile(r"<(?:think|thinking|reasoning|thought)>", re.IGNORECASE)
 
-# Every alternative takes what it can without giving back, and an unclosed string runs to the end, so that no character
-# is looked at more than a fixed number of times. A comma between digits in threes belongs to the number.
+# Every alternative takes what it can without giving back, and an unclosed string or comment runs to the end, so that no
+# character is looked at more than a fixed number of times. A comma between digits in threes belongs to the number.
 _TOKEN = re.compile(
     r"""
-      (?P<blank>   \s++ | //[^\n]*+ )
+      (?P<blank>   \s++ | (?://|\#)[^\n]*+ | /\*(?:[^*]++|\*(?!/))*+(?:\*/)? )
     | (?P<string>  "(?:[^"\\]++|\\.)*+"? | '(?:[^'\\\n]++|\\.)*+'? )
     | (?P<mark>    [{}\[\]:,] )
-    | (?P<bare>    (?: [^"{}\[\],:\n/] | /(?!/) | (?<=[0-9]),(?=[0-9]{3}(?![0-9])) )++ )
+    | (?P<bare>    (?: [^"{}\[\],:\n/#] | /(?![/*]) | (?<=[0-9]),(?=[0-9]{3}(?![0-9])) )++ )
     | (?P<rest>    . )
     """,
     re.VERBOSE | re.DOTALL,
 )
+_OUTERMOST = re.compile(r"\{|\[\s*+(?=\{)")  # a list of objects is one thing; other square brackets outside are prose
 _UNICODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 @dataclass(slots=True)
 class _Frame:
-    """An object or a list that is still open. `pending` is what has been read since the last comma or colon."""
+    """An object or a list. `pending` is what has been read since the last comma or colon.
+
+    `items` are the first two values without a key (more than one is as bad as many); `names_fields`: a key in it, at
+    any depth, is one of the three.
+    """
 
     opened_by: str
     key: str | None = None
     pending: list[str | _Frame] = field(default_factory=list)
     members: dict[str, str | _Frame | None] = field(default_factory=dict)
+    items: list[str | _Frame] = field(default_factory=list)
     broken: bool = False
+    names_fields: bool = False
 
     def colon(self) -> None:
         if self.key is not None and len(self.pending) == 2:  # a comma was forgotten between two members
@@ -79,36 +86,40 @@ class _Frame:
     def comma_or_end(self) -> None:
         if self.key is not None:
             self._put(self.key, self.pending)
-        elif self.pending:
-            self.broken = True
+        else:
+            self.items = [*self.items, *self.pending[:2]][:2]
         self.key, self.pending = None, []
 
     def _put(self, key: str, value: list[str | _Frame]) -> None:
         self.members[key] = value[0] if len(value) == 1 else None
+        self.names_fields = self.names_fields or bool(_fields_of(key))
 
 
 def parse(output: str) -> dict[str, Decimal | None] | None:
     """The three figures of an output, or None where it holds no answer (unparseable).
 
     An answer is a closed JSON object with at least one of the three keys; a key left out counts as null. Taken too:
-    code fences and prose around it, trailing and forgotten commas, `//` comments, single and typographic quotes,
-    Python's None, one object within another, {"value": ...} in place of a number, key variants ("basic_eps",
-    "Diluted EPS", "adjustedEPS", "Non-GAAP diluted earnings per share"), and the figures that `read_figure` takes.
-    Text inside <think> blocks is no answer, and what follows an unclosed one is all thinking.
+    code fences and prose around it, trailing and forgotten commas, comments (`//`, `#`, `/* */`), single and
+    typographic quotes, Python's None, {"value": ...} in place of a number, key variants ("basic_eps", "adjustedEPS",
+    "Diluted EPS (Q3 2023)", "Non-GAAP diluted earnings per share"), the figures that `read_figure` takes, and a note
+    behind one that agrees with its key ("0.60 (non-GAAP)"). Text inside <think> blocks is no answer, and what follows
+    an unclosed one is all thinking; of what a </think> without a beginning parts, the last part with a brace counts.
 
-    Of several objects the one with the most of the three keys counts, and of those the last: models that correct
-    themselves do it later. An object in which one of the three values cannot be read is no answer at all: what cannot
-    be read must not pass for "not disclosed". Neither is an object cut off before its end, whose last number may be
-    cut as well. Takes time linear in the output, whatever is in it.
+    Only an outermost object counts, or the one object that is all a wrapper holds ({"eps": {...}}, a list of one). An
+    object with the three keys further down, beside other keys, is no answer: which of them was meant (this year's or
+    last year's, GAAP or adjusted) is not for a parser to guess. Of several outermost objects the one with the most of
+    the three keys counts, and of those the last: models that correct themselves do it later.
+
+    Within an object the key itself ("basic") counts before a variant, and variants must agree. An object in which one
+    of the three values cannot be read is no answer at all: what cannot be read must not pass for "not disclosed".
+    Neither is an object cut off before its end, whose last number may be cut as well. Takes time linear in the output,
+    whatever is in it.
     """
     best: dict[str, Decimal | None] | None = None
     best_count = 0
-    for members in _objects(_after_thinking(output).translate(_QUOTES)):
-        found: dict[str, Decimal | None] = {}
+    for frame in _outermost(_after_thinking(output).translate(_QUOTES)):
         try:
-            for key, value in members.items():
-                for name in _fields_of(key):
-                    found[name] = _value(value)
+            found = _read(_unwrapped(frame))
         except ValueError:
             continue
         if found and len(found) >= best_count:
@@ -117,17 +128,27 @@ def parse(output: str) -> dict[str, Decimal | None] | None:
 
 
 def _after_thinking(output: str) -> str:
-    ends = [match.end() for match in _THINKING_ENDS.finditer(output)]
-    rest = output[ends[-1] :] if ends else output
-    begin = _THINKING_BEGINS.search(rest)
-    return rest[: begin.start()] if begin else rest
+    for part in reversed(_THINKING_ENDS.split(output)):
+        begin = _THINKING_BEGINS.search(part)
+        spoken = part[: begin.start()] if begin else part
+        if "{" in spoken:
+            return spoken
+    return ""
 
 
-def _objects(text: str) -> Iterator[dict[str, str | _Frame | None]]:
-    """The members of every closed object in `text`, inner before outer, in the order they close."""
+def _outermost(text: str) -> Iterator[_Frame]:
+    """The closed objects, and lists of objects, of `text` that stand in no other, in their order.
+
+    A brace in the prose that is never closed hides nothing. What nests deeper than any answer ends the reading.
+    """
     stack: list[_Frame] = []
-    position = text.find("{")
-    while 0 <= position < len(text):
+    position = 0
+    while position < len(text):
+        if not stack:
+            start = _OUTERMOST.search(text, position)
+            if start is None:
+                return
+            position = start.start()
         token = _TOKEN.match(text, position)
         if token is None:
             return
@@ -136,18 +157,14 @@ def _objects(text: str) -> Iterator[dict[str, str | _Frame | None]]:
         if taken in ("{", "["):
             stack.append(_Frame(taken))
             if len(stack) > _MAX_DEPTH:
-                stack.clear()
+                return
         elif taken in ("}", "]"):
-            opener = "{" if taken == "}" else "["
-            while stack and stack[-1].opened_by != opener:
-                stack.pop()
-            if stack:
-                closed = stack.pop()
-                closed.comma_or_end()
-                if opener == "{" and not closed.broken:
-                    yield closed.members
-                if stack:
-                    stack[-1].pending.append(closed)
+            closed = _closed(stack, "{" if taken == "}" else "[")
+            if closed and stack:
+                stack[-1].pending.append(closed)
+                stack[-1].names_fields = stack[-1].names_fields or closed.names_fields
+            elif closed:
+                yield closed
         elif taken == ":":
             stack[-1].colon()
         elif taken == ",":
@@ -156,8 +173,45 @@ def _objects(text: str) -> Iterator[dict[str, str | _Frame | None]]:
             stack[-1].pending.append(_unescaped(taken))
         elif kind in ("bare", "rest"):
             stack[-1].pending.append(taken.strip())
-        if not stack:
-            position = text.find("{", position)
+    if len(stack) == 1 and not (stack[0].key or stack[0].members or stack[0].items or stack[0].broken):
+        inside = [part for part in stack[0].pending if isinstance(part, _Frame)]
+        if len(inside) == 1:
+            yield inside[0]
+
+
+def _closed(stack: list[_Frame], opener: str) -> _Frame | None:
+    """The frame that a bracket closes, taken off; None where none was open. A wrong bracket breaks the rest."""
+    if all(frame.opened_by != opener for frame in stack):
+        stack[-1].broken = True
+        return None
+    closed = stack.pop()
+    while closed.opened_by != opener:
+        stack[-1].broken = True
+        stack[-1].names_fields = stack[-1].names_fields or closed.names_fields
+        closed = stack.pop()
+    closed.comma_or_end()
+    return closed
+
+
+_OTHER_ANSWERS = {
+    *("basic", "diluted", "adjusted", "adj", "non", "nongaap", "core", "underlying", "normalized", "pro", "forma"),
+    *("prior", "previous", "last", "ago", "guidance", "outlook", "forecast", "expected", "example", "schema"),
+    *("ytd", "ttm", "ltm", "continuing", "discontinued"),
+}
+"""A wrapper with one of these words does not hold the three figures that were asked for."""
+
+
+def _unwrapped(frame: _Frame) -> Mapping[str, str | _Frame | None]:
+    """The members of the object that `frame` is, or that is all it holds; ValueError where it is no one object."""
+    while not frame.broken:
+        inside = [*frame.items, *frame.members.values()]
+        frames = [part for part in inside if isinstance(part, _Frame) and part.names_fields]
+        if not frames and not frame.items and frame.opened_by == "{":
+            return frame.members
+        if len(inside) != 1 or not frames or any(_words(key) & _OTHER_ANSWERS for key in frame.members):
+            break
+        frame = frames[0]
+    raise ValueError("not one object")
 
 
 def _unescaped(quoted: str) -> str:
@@ -167,58 +221,114 @@ def _unescaped(quoted: str) -> str:
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _FIELD_WORDS = {"basic", "diluted", "adjusted", "adj"}
-_OTHER_KEY_WORDS = {
-    *("eps", "gaap", "non", "earnings", "loss", "net", "income", "profit", "per", "share", "common", "ordinary"),
-    *("reported", "value", "figure", "and", "usd", "dollars"),
+_NOTE_WORDS = {"eps", "gaap", "non", "per", "share", "common", "ordinary", "reported", "and", "usd", "dollars"}
+_GAINS = {"earnings", "income", "profit"}
+_PERIOD_WORDS = {
+    *("q", "fy", "h", "quarter", "first", "second", "third", "fourth", "half", "fiscal", "full", "year", "period"),
+    *("three", "six", "nine", "twelve", "months", "ended", "ending", "current", "this", "the", "for", "of", "in"),
+    *("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november"),
+    *("december", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"),
 }
+_OTHER_KEY_WORDS = _NOTE_WORDS | _GAINS | _PERIOD_WORDS | {"loss", "net", "value", "figure"}
+_DATE_NUMBER = re.compile(r"[0-9]{1,2}|(?:19|20)[0-9]{2}")
+_LONGEST_KEY = 80
+
+
+def _words(key: str) -> set[str]:
+    key = key[:_LONGEST_KEY].replace("nongaap", "non gaap").replace("nonGAAP", "non GAAP")
+    return {word.lower() for word in _WORD.findall(key)}
 
 
 def _fields_of(key: str) -> tuple[str, ...]:
-    """Which of FIELDS a key means: none for "diluted_shares", "basic_prior_year" or "adjusted_net_income"."""
-    if len(key) > 80:
+    """Which of FIELDS a key means: none for "diluted_shares", "basic_prior_year" or "adjusted_earnings"."""
+    if len(key) > _LONGEST_KEY or "%" in key:
         return ()
-    words = {word.lower() for word in _WORD.findall(key.replace("nongaap", "non gaap").replace("nonGAAP", "non GAAP"))}
+    words = {word for word in _words(key) if not _DATE_NUMBER.fullmatch(word)}
     rest = words - _FIELD_WORDS
-    if not rest <= _OTHER_KEY_WORDS or (rest & {"net", "income", "profit"} and "share" not in rest):
+    if not rest <= _OTHER_KEY_WORDS or (rest & (_GAINS | {"net", "loss"}) and not rest & {"share", "eps"}):
         return ()
     if words & {"adjusted", "adj"} or {"non", "gaap"} <= words:
         return ("adjusted",) if "basic" not in words or "diluted" in words else ()
     return tuple(name for name in ("basic", "diluted") if name in words)
 
 
-def _value(value: str | _Frame | None) -> Decimal | None:
+def _read(members: Mapping[str, str | _Frame | None]) -> dict[str, Decimal | None]:
+    """The figures of an object, without the fields it leaves out; ValueError where one cannot be read."""
+    exact: dict[str, Decimal | None] = {}
+    variants: dict[str, set[Decimal | None]] = {}
+    named = [(key, value, _fields_of(key)) for key, value in members.items()]
+    plain = {key: key.strip(" *`").lower() for key, _, names in named if names}
+    taken = set(plain.values())
+    for key, value, names in named:
+        for name in names:
+            if plain[key] == name:
+                exact[name] = _value(value, name)
+            elif name not in taken:
+                variants.setdefault(name, set()).add(_under(key, _value(value, name)))
+    if any(len(figures) > 1 for figures in variants.values()):
+        raise ValueError("variants of one key differ")
+    return {name: figure for name, (figure,) in variants.items()} | exact
+
+
+def _under(key: str, figure: Decimal | None) -> Decimal | None:
+    """`figure`, unless its sign is anyone's guess: a positive one under "basic loss per share"."""
+    words = _words(key)
+    if figure and figure > 0 and "loss" in words and not words & _GAINS:
+        raise ValueError("a loss without a sign")
+    return figure
+
+
+def _value(value: str | _Frame | None, name: str) -> Decimal | None:
     if isinstance(value, _Frame):
-        for key, inner in value.members.items():
-            if key.lower() in ("value", "amount", "eps") and isinstance(inner, str):
-                return read_figure(inner)
-        raise ValueError("an object without a value")
+        amounts = [inner for key, inner in value.members.items() if key.lower() in ("value", "amount", "eps")]
+        if value.broken or value.items or len(amounts) != 1 or isinstance(amounts[0], _Frame):
+            raise ValueError("an object without one value")
+        value = amounts[0]
     if value is None:
         raise ValueError("not one value")
-    return read_figure(value)
+    figure, _, note = value.strip().rpartition("(")
+    return read_figure(figure if figure.strip() and _agrees(note, name) else value)
+
+
+def _agrees(note: str, name: str) -> bool:
+    """Whether a note, "diluted)", says what the key of its figure says, as this does under diluted and adjusted."""
+    words = _words(note)
+    if not re.fullmatch(r"[A-Za-z ,/&-]{1,40}\)", note) or not words or words - _FIELD_WORDS - _NOTE_WORDS:
+        return False
+    if words & {"adjusted", "adj", "non"}:
+        return name == "adjusted" and ("basic" not in words or "diluted" in words)
+    if "gaap" in words and name == "adjusted":
+        return False
+    kinds = words & {"basic", "diluted"}
+    return not kinds or ("basic" if name == "basic" else "diluted") in kinds
 
 
 _MINUS = str.maketrans(dict.fromkeys("−–—‒﹣－", "-"))
+_NOT_GIVEN = r"""(?: (?: (?:was|is)\ )? (?: not | none | never )
+    (?: \ (?: explicitly | separately | specifically | directly | clearly ) )?
+    \ (?: disclosed | reported | provided | available | applicable | given | stated | found | mentioned | specified
+      | meaningful | presented | shown | included | listed | present | known )
+    (?: \ (?: in | by | for | within ) (?: \ [a-z]{1,15} ){0,5} (?: \ q[1-4] )? (?: \ (?:19|20)[0-9]{2} )? )? )"""
 _NONE = re.compile(
-    r"""-* | null | none | nil | nan | na | n/a | n\.a\.? | n/?m | unknown | undefined | missing | blank | empty
-    | (?: was\ | is\ )? (?: not | none | never ) \ (?: disclosed | reported | provided | available | applicable | given
-      | stated | found | mentioned | specified | meaningful | presented | shown | included | listed | present | known
-      | explicitly\ stated )
-      (?: \ (?:in|by)\ (?:the\ )? [a-z ]{1,30} )? """,
+    rf"""(?: -* | null | none | nil | nan | na | n/a | n\.a\.? | n/?m | unknown | undefined | missing | blank | empty )
+    (?: \ ?\( {_NOT_GIVEN} \) )? | {_NOT_GIVEN}""",
     re.VERBOSE,
 )
-_CURRENCY = r"""(?: (?:us|c|a|nz|hk|s|ca|au)?\$ | € | £ | ¥ | rs\.? | chf | usd | eur | gbp | cad | aud | jpy | sek
-    | nok | dkk | inr )"""
+_CURRENCY = r"""(?: (?:us|c|a|nz|hk|s|ca|au|r|nt)?\$ | € | £ | ¥ | rs\.? | chf | usd | eur | gbp | cad | aud | jpy | sek
+    | nok | dkk | inr | rmb )"""
 _FIGURE = re.compile(
     rf"""
     (?P<loss> (?:a\ )? (?:net\ )? loss (?:\ per\ share)? (?:\ of)? \ )?
-    (?P<sign> [-+] )? \s? (?: {_CURRENCY} \s? (?P<inner_sign> [-+] )? )?
+    (?P<sign> [-+] | minus\  | negative\  )? \s? (?: {_CURRENCY} \s? (?P<inner_sign> [-+] )? )?
     (?: (?P<open> \( ) \s? (?P<in_sign> - )? (?: {_CURRENCY} \s? )? )?
-    (?P<number> (?: [0-9]{{1,3}} (?:,[0-9]{{3}})+ | [0-9]+ ) (?: \.[0-9]* )? | \.[0-9]+ | [0-9]+,[0-9]{{1,2}} )
+    (?P<number> (?: [1-9][0-9]{{0,2}} (?:,[0-9]{{3}})+ | [0-9]+ ) (?: \.[0-9]* )? | \.[0-9]+
+      | [0-9]+,[0-9]{{1,2}} | 0,[0-9]{{3}} )
     (?P<exponent> e[-+]?[0-9]{{1,2}} )?
     \s? (?P<close> \) )? \s?
     (?P<unit> cents? | ¢ | c | p | pence | cps | thousand | million | billion )? \s?
     (?P<close_late> \) )? \s? {_CURRENCY}? \s? (?: dollars? | euros? | pounds? )? \s?
-    (?: (?:per|a) \ (?:(?:basic|diluted|common|ordinary) \ ){{0,3}} share )? \.?
+    (?P<late_loss> (?:net\ )? loss )? \s?
+    (?: (?: (?:per|a)\  | /\s? ) (?:(?:basic|diluted|common|ordinary) \ ){{0,3}} share )? \.?
     """,
     re.VERBOSE,
 )
@@ -228,27 +338,32 @@ _UNITS = {"thousand": 3, "million": 6, "billion": 9}
 def read_figure(written: str) -> Decimal | None:
     """The number a value says, None where it says that there is none; ValueError where it is neither.
 
-    Parentheses, any dash before the number, and "loss of" mean negative. Currency signs, thousands commas and "per
-    diluted share" are dropped; "42 cents" and "42p" are 0.42; a comma before one or two last digits is a decimal comma.
+    Parentheses, any dash before the number, "minus", "negative" and "loss" mean negative. Currency signs, thousands
+    commas, asterisks around it and "per diluted share" are dropped; "42 cents" and "42p" are 0.42. A comma is a decimal
+    comma before one or two last digits, and in 0,570: no thousands begin with 0.
     No figure: percentages, ranges, two numbers, more than 20 digits, exponents beyond ±12.
     """
     text = " ".join(written.translate(_MINUS).lower().split())
     if len(text) > 60:
         raise ValueError("too long for a figure")
+    text = text.strip("*").strip() or text
     if _NONE.fullmatch(text[:-1] if len(text) > 3 and text[-1] == "." else text):
         return None
     match = _FIGURE.fullmatch(text)
     if match is None:
         raise ValueError(f"no figure: {text!r}")
     digits = match["number"]
-    digits = digits.replace(",", ".") if re.fullmatch(r"[0-9]+,[0-9]{1,2}", digits) else digits.replace(",", "")
+    digits = (
+        digits.replace(",", ".") if re.fullmatch(r"[0-9]+,[0-9]{1,2}|0,[0-9]{3}", digits) else digits.replace(",", "")
+    )
     power = int(match["exponent"][1:]) if match["exponent"] else 0
     closed = bool(match["close"] or match["close_late"])
     if len(digits) > 20 or abs(power) > 12 or bool(match["open"]) != closed:
         raise ValueError(f"no figure: {text!r}")
     if unit := match["unit"]:
         power += _UNITS.get(unit, -2)
-    negative = match["loss"] or match["open"] or "-" in (match["sign"], match["inner_sign"], match["in_sign"])
+    signs = (match["sign"], match["inner_sign"], match["in_sign"])
+    negative = match["loss"] or match["late_loss"] or match["open"] or any(sign and sign != "+" for sign in signs)
     return Decimal(("-" if negative else "") + digits).scaleb(power)
 
 

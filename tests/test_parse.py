@@ -71,6 +71,18 @@ HOSTILE = {
     "thinking": "<think>" * (MILLION // 7),
     "thinking ends": "</think>" * (MILLION // 8),
     "answers": '{"basic": 1, "diluted": x}' * (MILLION // 26),
+    "open comments": "{" + "/*" * (MILLION // 2),
+    "closed comments": "{" + "/**/" * (MILLION // 4),
+    "comments over lines": "{" + "#\n" * (MILLION // 2),
+    "lists in objects": '{"basic":[' * (MILLION // 10),
+    "lists of objects": "[{" * (MILLION // 2),
+    "lists of spaces": ("[" + " " * 999) * (MILLION // 1000),
+    "wrong brackets": "{" + "]" * MILLION,
+    "wrong brackets, deep": '{"a":' * 39 + "]" * MILLION,
+    "notes": '{"basic": "' + "0.57 (basic) " * (MILLION // 13) + '"}',
+    "reasons": '{"basic": "' + "not disclosed for the " * (MILLION // 22) + '"}',
+    "asterisks": '{"basic": "' + "* " * (MILLION // 2) + '"}',
+    "answers in thinking": '<think>{"basic": 1}</think>' * (MILLION // 27),
     "members": "{" + '"basic": 1, ' * (MILLION // 12),
 }
 
