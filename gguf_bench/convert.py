@@ -15,8 +15,6 @@ from gguf_bench.paths import cache_folder
 from gguf_bench.progress import SILENT, Progress
 from gguf_bench.records import Checkpoint
 
-OUTTYPES = ("auto", "f32", "f16", "bf16", "q8_0")
-
 
 def check(folder: Path) -> None:
     """Raise CheckpointError where config.json or the tokenizer in `folder` cannot be converted; reads no weights."""
