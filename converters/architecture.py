@@ -1,16 +1,25 @@
-"""What a model family is to the converter: names, shapes and assumptions as data, registered by subclassing."""
+"""What a model family is to the converter: names, shapes and assumptions as data, registered by subclassing.
+
+A family states its tensors in a table (`Weight` rows) and its GGUF keys in `write_keys`; where values move or change on
+the way, a row names the function that does it. Everything else is here, once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
+
+from gguf import GGMLQuantizationType
 
 from converters.errors import TensorError, UnknownArchitecture, UnsupportedConfig
 from converters.gguf_file import Keys
-from converters.hf_config import Config, one_spelling
+from converters.hf_config import HIDDEN_SIZE, N_EXPERTS, N_HEADS, N_KV_HEADS, N_LAYERS, Config, first, one_spelling
 from converters.rope import write_rope_keys
 from converters.tensor import NUMPY_TYPES, Array, Tensor
+from converters.tokenizer import Vocabulary, read_vocabulary, write_tokenizer
 
 ARCHITECTURES: dict[str, type[Architecture]] = {}
 """Name in config.json -> class. Filled by subclassing."""
@@ -18,20 +27,40 @@ ARCHITECTURES: dict[str, type[Architecture]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """One row of an architecture's table.
+    """One row of an architecture's table: what becomes of one tensor of the checkpoint.
 
-    `gguf_name` has no ".weight"; `shape` names entries of `Architecture.sizes`, outermost first. `bias` is the key of
-    config.json that says whether there is a bias of the first size. `absent_if` is the key that says whether the weight
-    may be left out. A table key with `{x}` stands for one tensor per expert, stacked along a new first axis.
+    `gguf_name` lacks ".weight" unless it ends with another suffix (".bias"). `shape` is that of the tensor in the
+    checkpoint, outermost first: names of `Architecture.sizes` or numbers. A key of the table with `{i}` stands for one
+    tensor a layer, with `{x}` for one an expert (or head): these are stacked along a new first axis.
+
+    bias       whether a tensor KEY.bias of the first size goes with KEY.weight: True, or the key of config.json that
+               says so
+    absent_if  the key of config.json that says that the tensor may be left out
+    optional   the tensor may be left out
+    suffix     what follows the key in the checkpoint
+    when       (model, layer) -> whether that layer has it
+    arrange    (model, values) -> the same values in llama.cpp's order, in any numpy type (bfloat16 as its bits), as a
+               view where that can be; of a bias too. May give a part, where a tensor becomes several: then the table
+               has a tuple of rows.
+    compute    (model, values) -> new values; gets float16 as such and all else as float32, as the reference does
+    out        the shape that is written, where it is not `shape`
     """
 
     gguf_name: str
-    shape: tuple[str, ...]
-    bias: str | None = None
+    shape: tuple[str | int, ...]
+    bias: bool | str = False
     absent_if: str | None = None
+    optional: bool = False
+    suffix: str = ".weight"
+    when: Callable[[Any, int], bool] | None = None
+    arrange: Callable[[Any, Array], Array] | None = None
+    compute: Callable[[Any, Array], Array] | None = None
+    out: tuple[str | int, ...] | None = None
 
 
-DECODER_TENSORS: Mapping[str, Weight] = {
+Rows = Weight | tuple[Weight, ...]
+
+DECODER_TENSORS: Mapping[str, Rows] = {
     "model.embed_tokens": Weight("token_embd", ("vocabulary", "hidden")),
     "model.norm": Weight("output_norm", ("hidden",)),
     "lm_head": Weight("output", ("vocabulary", "hidden"), absent_if="tie_word_embeddings"),
@@ -50,24 +79,82 @@ DECODER_TENSORS: Mapping[str, Weight] = {
 IGNORED_SUFFIXES = (".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias")
 """Buffers that old checkpoints saved along; they follow from config.json."""
 
+NOT_TEXT_PREFIXES = (
+    "mlp", "vit.", "vpm.", "siglip2.", "conformer.", "merger.", "resampler.", "sound_encoder.", "sound_projection.",
+    "speech_embeddings.",
+)  # fmt: skip
+NOT_TEXT_PARTS = (
+    "visual.", "vision.", "audio.", "talker.", "vision_", "audio_", "token2wav.", "code2wav.", "projector.",
+    "pre_mm_projector_norm", "image_newline", "view_seperator", "patch_embed", "patch_embedding", "patch_merger.",
+    "patch_merge_mlp.", "model.connector.",
+)  # fmt: skip
+"""How names of tensors that see or hear begin, or what is in them: of multimodal checkpoints the text part is taken."""
+
+CONTEXT_LENGTH = (
+    "max_position_embeddings", "n_ctx", "n_positions", "max_length", "max_sequence_length", "model_max_length",
+)  # fmt: skip
+KEYS_BEFORE_ROPE: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("context_length", CONTEXT_LENGTH),
+    ("embedding_length", ("hidden_size", "n_embd", "dim")),
+    ("feed_forward_length",
+     ("prefix_dense_intermediate_size", "dense_intermediate_size", "intermediate_size", "n_inner", "hidden_dim")),
+    ("attention.head_count", N_HEADS),
+    ("attention.head_count_kv", ("num_key_value_heads", "n_kv_heads")),
+)  # fmt: skip
+"""GGUF key -> names in config.json: whole numbers that are written where one of the names is there."""
+
+EPSILONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("attention.layer_norm_rms_epsilon", ("rms_norm_eps", "norm_eps")),
+    ("attention.layer_norm_epsilon", ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")),
+)
+KEYS_AFTER_ROPE: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("expert_count", N_EXPERTS),
+    ("expert_used_count", ("num_experts_per_tok", "num_experts_per_token", "top_k_experts")),
+    ("expert_group_count", ("n_group",)),
+    ("expert_group_used_count", ("topk_group",)),
+)
+GATING_NAMES = (
+    "score_function", "scoring_func", "score_func", "moe_router_activation", "moe_router_activation_func",
+    "expert_selection_fn",
+)  # fmt: skip
+GATING_FUNCTIONS = {"softmax": 1, "sigmoid": 2, "sqrtsoftplus": 4}
+"""llama.cpp's numbers for how a router weighs its experts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """A tensor that is to be written: one of `row`, of `shape` (that of one member, if it is stacked)."""
+
+    gguf_name: str
+    row: Weight
+    shape: tuple[int, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a tensor is to be; `expert` is its place in the stack `gguf_name`, None if it stands alone."""
+    """What a tensor of the checkpoint is to be, and what is made of it.
 
-    gguf_name: str
+    `stack` names the tensors that are written together, when the last of them is there; `member` is its place there.
+    """
+
+    outs: tuple[Out, ...]
     shape: tuple[int, ...]
     required: bool
-    expert: int | None = None
+    stack: str | None = None
+    member: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A tensor to write: one source, or one per expert, each of `shape`'s last axes."""
+    """A tensor to write: of one source, or of several whose values follow each other. `type` is set where the values
+    are stored in llama.cpp's own blocks already."""
 
     gguf_name: str
     shape: tuple[int, ...]
     sources: tuple[Tensor, ...]
+    arrange: Callable[[Array], Array] | None = None
+    compute: Callable[[Array], Array] | None = None
+    type: GGMLQuantizationType | None = None
 
 
 class Architecture:
@@ -78,14 +165,24 @@ class Architecture:
     gguf_name: ClassVar[str]
     example: ClassVar[str]
     """A checkpoint on the Hub to try it with."""
-    tensors: ClassVar[Mapping[str, Weight]] = DECODER_TENSORS
+    model_types: ClassVar[tuple[str, ...]] = ()
+    """What config.json's `model_type` may be; transformers' defaults depend on it."""
+    tensors: ClassVar[Mapping[str, Rows]] = DECODER_TENSORS
     expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     """Key of config.json -> values under which the conversion is faithful; None stands for a key that is left out."""
-    hf_prefix: ClassVar[str] = ""
+    rope_types: ClassVar[tuple[str, ...]] = ("default", "linear", "dynamic", "yarn")
+    """How the rotary embedding may be scaled, of what is in config.json."""
+    optional_prefix: ClassVar[str] = ""
+    """What names in some checkpoints begin with; the table's names lack it."""
+    lacking_prefix: ClassVar[str] = ""
     """What the table's names begin with that this family's tensors do not."""
+    ignored: ClassVar[tuple[str, ...]] = ()
+    """Names of tensors that are left out."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "hf_names" not in cls.__dict__:
+            cls.hf_names = ()
         for name in cls.hf_names:
             if name in ARCHITECTURES:
                 raise TypeError(f"both {ARCHITECTURES[name].__name__} and {cls.__name__} claim {name}")
@@ -93,125 +190,242 @@ class Architecture:
 
     def __init__(self, config: Config) -> None:
         """Raises UnsupportedConfig when `config` says something this family's conversion does not know."""
-        for key, allowed in {"quantization_config": (None,), **self.expects}.items():
-            if config.get(key) not in allowed:
-                wanted = " or ".join("nothing" if value is None else repr(value) for value in allowed)
-                raise UnsupportedConfig(key, config.get(key), f"only {wanted} is converted faithfully")
         self.config = one_spelling(config)
+        self.derive(self.config)
+        for key, allowed in {"quantization_config": (None,), "model_type": self.model_types, **self.expects}.items():
+            if self.config.get(key) not in allowed:
+                wanted = " or ".join("nothing" if value is None else repr(value) for value in allowed)
+                raise UnsupportedConfig(key, self.config.get(key), f"only {wanted} is converted faithfully")
+
+        rope = self.config["rope_parameters"]
+        for each in (rope.get("full_attention", rope), rope.get("sliding_attention", {})):
+            if each.get("rope_type", "default") not in self.rope_types:
+                wanted = f"only {', '.join(self.rope_types)} are converted"
+                raise UnsupportedConfig("rope_type", each["rope_type"], wanted)
+
+    def derive(self, config: Config) -> None:
+        """Fill in, in place, what transformers' configuration class computes from other keys."""
+        if "num_key_value_heads" in config and config["num_key_value_heads"] is None:
+            config["num_key_value_heads"] = first(config, N_HEADS)
 
     @property
     def n_layers(self) -> int:
-        return int(self.config["num_hidden_layers"])
+        return int(first(self.config, N_LAYERS))
+
+    @property
+    def n_heads(self) -> int:
+        return int(first(self.config, N_HEADS))
+
+    @property
+    def n_kv_heads(self) -> int:
+        return int(first(self.config, N_KV_HEADS) or self.n_heads)
+
+    @property
+    def hidden_size(self) -> int:
+        return int(first(self.config, HIDDEN_SIZE))
+
+    @property
+    def head_dim(self) -> int:
+        return int(self.config.get("head_dim") or self.hidden_size // self.n_heads)
+
+    @property
+    def n_experts(self) -> int:
+        return int(first(self.config, N_EXPERTS) or 0)
 
     def sizes(self) -> dict[str, int]:
         """What the names in `Weight.shape` stand for."""
-        config = self.config
-        head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
         return {
-            "vocabulary": config["vocab_size"],
-            "hidden": config["hidden_size"],
-            "feed_forward": config["intermediate_size"],
-            "queries": config["num_attention_heads"] * head_dim,
-            "keys": config["num_key_value_heads"] * head_dim,
+            "vocabulary": self.config["vocab_size"],
+            "hidden": self.hidden_size,
+            "feed_forward": self.config.get("intermediate_size") or 4 * self.hidden_size,
+            "queries": self.n_heads * self.head_dim,
+            "keys": self.n_kv_heads * self.head_dim,
+            "head": self.head_dim,
+            "experts": self.n_experts,
         }
 
-    def write_keys(self, keys: Keys) -> None:
-        """Write the keys under the architecture's name that follow from config.json, but for the file type."""
+    def n_members(self, row: Weight) -> int:
+        """How many tensors are stacked by a row whose key has `{x}`."""
+        return self.n_experts
+
+    def hf_name(self, name: str) -> str | None:
+        """The name of a tensor as the table has it, None for one that is no part of the text model."""
+        if name.startswith(NOT_TEXT_PREFIXES) or any(part in name for part in NOT_TEXT_PARTS):
+            return None
+        name = name.replace("e_score_correction_bias", "e_score_correction.bias").replace("language_model.", "")
+        return None if name in self.ignored else name.removeprefix(self.optional_prefix)
+
+    def write_first_keys(self, keys: Keys) -> None:
+        """Write keys that stand before all but `general.architecture`."""
+
+    def write_keys(self, keys: Keys, file_type: int) -> None:
+        """Write the keys under the architecture's name that follow from config.json, and the file type.
+
+        The order is that of the reference (`TextModel.set_gguf_parameters` in conversion/base.py).
+        """
         config, name = self.config, self.gguf_name
         keys.uint32(f"{name}.block_count", self.n_layers)
-        keys.uint32(f"{name}.context_length", config["max_position_embeddings"])
-        keys.uint32(f"{name}.embedding_length", config["hidden_size"])
-        keys.uint32(f"{name}.feed_forward_length", config["intermediate_size"])
-        keys.uint32(f"{name}.attention.head_count", config["num_attention_heads"])
-        keys.uint32(f"{name}.attention.head_count_kv", config["num_key_value_heads"])
+        self._write_numbers(keys, KEYS_BEFORE_ROPE)
+        if config.get("is_causal") is False:
+            keys.bool(f"{name}.attention.causal", False)
         write_rope_keys(keys, name, config["rope_parameters"])
-        keys.float32(f"{name}.attention.layer_norm_rms_epsilon", config["rms_norm_eps"])
-        if (n_experts := config.get("num_local_experts")) is not None:
-            keys.uint32(f"{name}.expert_count", n_experts)
-        if (n_used := config.get("num_experts_per_tok")) is not None:
-            keys.uint32(f"{name}.expert_used_count", n_used)
+        for key, names in EPSILONS:
+            if (epsilon := first(config, names)) is not None:
+                keys.float32(f"{name}.{key}", epsilon)
+        self._write_numbers(keys, KEYS_AFTER_ROPE)
+        if (gating := first(config, GATING_NAMES)) is not None:
+            if gating not in GATING_FUNCTIONS:
+                raise UnsupportedConfig("scoring_func", gating, f"only {', '.join(GATING_FUNCTIONS)} are converted")
+            keys.uint32(f"{name}.expert_gating_func", GATING_FUNCTIONS[gating])
         if (head_dim := config.get("head_dim")) is not None:
             keys.uint32(f"{name}.attention.key_length", head_dim)
             keys.uint32(f"{name}.attention.value_length", head_dim)
+        keys.uint32("general.file_type", file_type)
 
-    def write_last_keys(self, keys: Keys) -> None:
-        """Write keys that stand after the file type."""
+    def _write_numbers(self, keys: Keys, table: tuple[tuple[str, tuple[str, ...]], ...]) -> None:
+        for key, names in table:
+            if (value := first(self.config, names)) is not None:
+                keys.uint32(f"{self.gguf_name}.{key}", value)
+
+    def read_vocabulary(self, folder: Path) -> Vocabulary:
+        """The vocabulary of the checkpoint in `folder`, read as the reference reads it for this family."""
+        return read_vocabulary(folder, self.config)
+
+    def write_tokenizer(self, keys: Keys, folder: Path, vocabulary: Vocabulary) -> None:
+        """Write all keys of the tokenizer."""
+        write_tokenizer(keys, folder, vocabulary, self.config["vocab_size"])
 
     def extra_tensors(self) -> Iterator[tuple[str, Array]]:
         """(GGUF name, float32 values) of tensors that the checkpoint does not hold; they are written first."""
         return iter(())
 
-    def transform(self, hf_name: str, values: Array) -> Array:
-        """`values` in the order llama.cpp wants them, of the same shape, in any numpy type."""
-        return values
-
     def expected(self) -> dict[str, Expected]:
         """Every tensor a checkpoint of this configuration may hold, by its name there."""
-        sizes = self.sizes()
         result: dict[str, Expected] = {}
-        for pattern, weight in self.tensors.items():
-            shape = tuple(sizes[size] for size in weight.shape)
-            required = not (weight.absent_if and self.config.get(weight.absent_if))
+        for pattern, rows in self.tensors.items():
+            rows = rows if isinstance(rows, tuple) else (rows,)
+            row = rows[0]
+            required = not (row.optional or (row.absent_if and self.config.get(row.absent_if)))
+            shape, out_shapes = self._shape(row.shape), [self._shape(each.out or each.shape) for each in rows]
+            has_bias = row.bias is True or (row.bias and self.config.get(row.bias))
+            stack, stacked, _ = pattern.partition("{x}")
             for i in range(self.n_layers if "{i}" in pattern else 1):
-                for x in range(self.config["num_local_experts"] if "{x}" in pattern else 1):
-                    hf_name = pattern.format(i=i, x=x).removeprefix(self.hf_prefix)
-                    gguf_name = weight.gguf_name.format(i=i)
-                    expert = x if "{x}" in pattern else None
-                    result[f"{hf_name}.weight"] = Expected(f"{gguf_name}.weight", shape, required, expert)
-                    if weight.bias and self.config.get(weight.bias):
-                        result[f"{hf_name}.bias"] = Expected(f"{gguf_name}.bias", shape[:1], required)
+                if row.when is not None and not row.when(self, i):
+                    continue
+                outs = tuple(Out(_full_name(r.gguf_name, i), r, s) for r, s in zip(rows, out_shapes, strict=True))
+                for x in range(self.n_members(row) if stacked else 1):
+                    name = pattern.format(i=i, x=x).removeprefix(self.lacking_prefix)
+                    where = stack.format(i=i) if stacked else None
+                    result[name + row.suffix] = Expected(outs, shape, required, where, x)
+                    if has_bias:
+                        bias = Out(f"{outs[0].gguf_name.removesuffix('.weight')}.bias", row, outs[0].shape[:1])
+                        result[f"{name}.bias"] = Expected((bias,), bias.shape, required)
         return result
 
+    def _shape(self, names: tuple[str | int, ...]) -> tuple[int, ...]:
+        sizes = self.sizes()
+        return tuple(size if isinstance(size, int) else sizes[size] for size in names)
+
     def plan(self, tensors: Mapping[str, Tensor]) -> list[Planned]:
-        """The tensors to write, in the order of `tensors`; stacked ones where the last of their layer's experts comes.
+        """The tensors to write, in the order of `tensors`; stacked ones where the last of their stack comes.
 
         Raises TensorError for a tensor that is unknown, missing, misshapen or of a type that holds no weights.
         """
         expected = self.expected()
+        stacks: dict[str, dict[Out, list[Tensor | None]]] = {}
+        for want in expected.values():
+            if want.stack is not None:
+                stacks.setdefault(want.stack, {}).setdefault(want.outs[0], []).append(None)
         planned: list[Planned] = []
-        stacks: dict[int, dict[str, dict[int, Tensor]]] = {}
-        for name, tensor in tensors.items():
-            if name.endswith(IGNORED_SUFFIXES):
+        for stored_name, tensor in tensors.items():
+            name = self.hf_name(stored_name)
+            if name is None or stored_name.endswith(IGNORED_SUFFIXES):
                 continue
             if name not in expected:
-                raise TensorError(name, f"only tensors that a {self.gguf_name} model of this config.json has", "it")
+                wanted = f"only tensors that a {self.gguf_name} model of this config.json has"
+                raise TensorError(stored_name, wanted, "it")
             want = expected.pop(name)
             if tensor.shape != want.shape:
-                raise TensorError(name, f"shape {list(want.shape)}", f"{list(tensor.shape)}")
+                raise TensorError(stored_name, f"shape {list(want.shape)}", f"{list(tensor.shape)}")
             if tensor.dtype not in NUMPY_TYPES:
-                raise TensorError(name, f"one of the types {', '.join(NUMPY_TYPES)}", tensor.dtype)
-            if want.expert is None:
-                planned.append(Planned(want.gguf_name, want.shape, (tensor,)))
+                raise TensorError(stored_name, f"one of the types {', '.join(NUMPY_TYPES)}", tensor.dtype)
+            if want.stack is None:
+                planned += [self._planned(out, out.shape, (tensor,)) for out in want.outs]
                 continue
-            layer = int(want.gguf_name.split(".")[1])
-            stack = stacks.setdefault(layer, {})
-            stack.setdefault(want.gguf_name, {})[want.expert] = tensor
-            planned += self._finished(stack, want)
+            stack = stacks[want.stack]
+            stack[want.outs[0]][want.member] = tensor
+            if all(None not in members for members in stack.values()):
+                for out, members in stack.items():
+                    whole = tuple(member for member in members if member is not None)
+                    planned.append(self._planned(out, (len(whole), *out.shape), whole))
         missing = [name for name, want in expected.items() if want.required]
         if missing:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-            weight = self.tensors.get(missing[0].removesuffix(".weight"))
-            way_out = f"; add it, or set {weight.absent_if}: true in config.json" if weight and weight.absent_if else ""
+            row = expected[missing[0]].outs[0].row
+            way_out = f"; add it, or set {row.absent_if}: true in config.json" if row.absent_if else ""
             raise TensorError(missing[0], f"it in the checkpoint{more}", f"none of that name{way_out}")
         return planned
 
-    def _finished(self, stack: dict[str, dict[int, Tensor]], want: Expected) -> Iterator[Planned]:
-        """All stacks of a layer once every expert of each is there, in the order of the table."""
-        n_experts = int(self.config["num_local_experts"])
-        names = [weight.gguf_name for pattern, weight in self.tensors.items() if "{x}" in pattern]
-        if sum(map(len, stack.values())) < n_experts * len(names):
-            return
-        layer = want.gguf_name.split(".")[1]
-        sizes = self.sizes()
-        for weight in (weight for pattern, weight in self.tensors.items() if "{x}" in pattern):
-            name = f"{weight.gguf_name.format(i=layer)}.weight"
-            shape = (n_experts, *(sizes[size] for size in weight.shape))
-            yield Planned(name, shape, tuple(stack[name][x] for x in range(n_experts)))
+    def _planned(self, out: Out, shape: tuple[int, ...], sources: tuple[Tensor, ...]) -> Planned:
+        arrange = partial(out.row.arrange, self) if out.row.arrange else None
+        compute = partial(out.row.compute, self) if out.row.compute else None
+        return Planned(out.gguf_name, shape, sources, arrange, compute)
+
+
+def _full_name(gguf_name: str, layer: int) -> str:
+    name = gguf_name.format(i=layer)
+    return name if name.endswith((".weight", ".bias")) else f"{name}.weight"
+
+
+def interleave_halves(values: Array, n_heads: int) -> Array:
+    """values (n_heads * head_dim, ...) -> (n_heads, head_dim / 2, 2, ...): in each head, row j of the first half comes
+    to 2j, of the second to 2j + 1. transformers rotates the halves of a head, llama.cpp's "norm" rope neighbours."""
+    halves = values.reshape(n_heads, 2, values.shape[0] // n_heads // 2, *values.shape[1:])
+    return halves.swapaxes(1, 2)
+
+
+def interleave_queries(model: Architecture, values: Array) -> Array:
+    return interleave_halves(values, model.n_heads)
+
+
+def interleave_keys(model: Architecture, values: Array) -> Array:
+    return interleave_halves(values, model.n_kv_heads)
+
+
+def transposed(model: Architecture, values: Array) -> Array:
+    """The last two axes changed; a vector stays as it is."""
+    return values.swapaxes(-1, -2) if values.ndim > 1 else values
+
+
+def with_arranged(table: Mapping[str, Rows], **functions: Callable[[Any, Array], Array]) -> dict[str, Rows]:
+    """`table` with an `arrange` for every row whose key ends with the name of one of `functions`."""
+    result = dict(table)
+    for ending, arrange in functions.items():
+        for key, row in table.items():
+            if key.endswith(ending) and isinstance(row, Weight):
+                result[key] = replace(row, arrange=arrange)
+    return result
+
+
+def with_bias(table: Mapping[str, Rows], **biases: bool | str) -> dict[str, Rows]:
+    """`table` with another `bias` for every row whose key ends with the name of one of `biases`."""
+    result = dict(table)
+    for ending, bias in biases.items():
+        for key, row in table.items():
+            if key.endswith(ending) and isinstance(row, Weight):
+                result[key] = replace(row, bias=bias)
+    return result
+
+
+def text_architectures(config: Config) -> Any:
+    """`architectures` of the text part, where a multimodal config.json names one, else of the whole."""
+    nested = config.get("text_config")
+    return (nested.get("architectures") if isinstance(nested, dict) else None) or config.get("architectures")
 
 
 def find_architecture(config: Config) -> Architecture:
     """The architecture that config.json names, set up for it. Raises UnknownArchitecture and UnsupportedConfig."""
-    names = config.get("architectures")
+    names = text_architectures(config)
     if not isinstance(names, list) or not names or not isinstance(names[0], str):
         raise UnsupportedConfig("architectures", names, "a list with the name of an architecture is needed")
     if names[0] not in ARCHITECTURES:

@@ -7,23 +7,25 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+import numpy as np
 from gguf import GGML_QUANT_VERSION, GGMLQuantizationType
 
 import converters.architectures  # noqa: F401 - fills the registry
-from converters.architecture import Architecture, Planned, find_architecture
+from converters.architecture import CONTEXT_LENGTH, Architecture, Planned, find_architecture, text_architectures
 from converters.checkpoint import read_config, read_tensors
-from converters.dtypes import F16, F32, OUT_TYPES, Q8_0, Q8_0_BLOCK, OutType, encode, encoded_bytes
+from converters.dtypes import F16, F32, OUT_TYPES, Q8_0, Q8_0_BLOCK, OutType, encode, encoded_bytes, working_type
 from converters.errors import ConversionError
 from converters.gguf_file import Keys, write_gguf
-from converters.hf_config import Config
+from converters.hf_config import Config, first
 from converters.metadata import ExpertShares, write_general_keys
 from converters.tensor import Array, Tensor
-from converters.tokenizer import read_vocabulary, write_tokenizer
 
 CHUNK_VALUES = 1 << 22
 """So many values are turned at once; only transformed tensors (attention's Q and K) are held whole."""
 
-F32_NAMES = ("_norm.weight", ".ffn_gate_inp.weight")
+F32_NAMES = (
+    "_norm.weight", ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", "position_embd.weight", "token_types.weight",
+)  # fmt: skip
 """Endings of matrices that stay float32: llama.cpp computes with them so."""
 
 
@@ -57,15 +59,15 @@ def inspect_checkpoint(folder: Path | str) -> CheckpointSummary:
     """
     folder = Path(folder)
     model = find_architecture(read_config(folder))
-    vocabulary = read_vocabulary(folder, model.config)
+    vocabulary = model.read_vocabulary(folder)
     return CheckpointSummary(
-        architecture=model.config["architectures"][0],
+        architecture=text_architectures(model.config)[0],
         gguf_architecture=model.gguf_name,
         tokenizer=vocabulary.model,
         pre_tokenizer=vocabulary.pre,
         vocab_size=model.config["vocab_size"],
         n_layers=model.n_layers,
-        context_train=model.config["max_position_embeddings"],
+        context_train=first(model.config, CONTEXT_LENGTH),
     )
 
 
@@ -109,21 +111,21 @@ def convert(
     if target.is_dir():
         raise ConversionError(f"{target} is a folder, expected the name of a file to write")
     model = find_architecture(read_config(folder))
-    vocabulary = read_vocabulary(folder, model.config)
+    vocabulary = model.read_vocabulary(folder)
     tensors = read_tensors(folder)
     out = _out_type(_auto(model, tensors) if outtype == "auto" else outtype)
     planned = model.plan(tensors)
     parts: list[_Part] = [_Extra(name, values) for name, values in model.extra_tensors()]
-    parts += [_FromCheckpoint(model, tensor, _type_of(tensor, out)) for tensor in planned]
+    parts += [_FromCheckpoint(tensor, _type_of(tensor, out)) for tensor in planned]
 
     keys = Keys()
     n_params, shares = _count_parameters(parts)
+    keys.string("general.architecture", model.gguf_name)
+    model.write_first_keys(keys)
     write_general_keys(keys, folder, model.gguf_name, n_params, shares)
-    model.write_keys(keys)
-    keys.uint32("general.file_type", out.file_type)
-    model.write_last_keys(keys)
+    model.write_keys(keys, out.file_type)
     keys.uint32("general.quantization_version", GGML_QUANT_VERSION)
-    write_tokenizer(keys, folder, vocabulary, model.config["vocab_size"])
+    model.write_tokenizer(keys, folder, vocabulary)
 
     total = sum(part.n_bytes for part in parts)
     done = 0
@@ -136,6 +138,8 @@ def convert(
 
 def _type_of(tensor: Planned, out: OutType) -> GGMLQuantizationType:
     name, shape = tensor.gguf_name, tensor.shape
+    if tensor.type is not None:
+        return tensor.type
     if len(shape) < 2 or name.endswith(F32_NAMES) or not name.endswith(".weight"):
         return F32
     if out.matrices is Q8_0 and shape[-1] % Q8_0_BLOCK:
@@ -157,23 +161,31 @@ class _Extra:
 
 
 class _FromCheckpoint:
-    """A tensor of the checkpoint on its way: mapped, transformed and encoded when its turn comes."""
+    """A tensor of the checkpoint on its way: mapped, arranged and encoded when its turn comes."""
 
-    def __init__(self, model: Architecture, planned: Planned, target: GGMLQuantizationType) -> None:
-        self.model, self.sources = model, planned.sources
+    def __init__(self, planned: Planned, target: GGMLQuantizationType) -> None:
+        self.planned = planned
         self.name, self.shape, self.type = planned.gguf_name, planned.shape, target
         self.n_bytes = encoded_bytes(planned.shape, target)
 
     def chunks(self) -> Iterator[Array]:
-        for source in self.sources:
-            stored = source.load()
-            values = self.model.transform(source.name, stored)
-            rows = max(1, CHUNK_VALUES // max(1, prod(source.shape[1:])))
-            for start in range(0, source.shape[0], rows):
-                # What is not transformed is mapped piece by piece, so that no more than a piece stays in memory.
-                whole = values is not stored
-                chunk = values[start : start + rows] if whole else source.rows(start, start + rows).load()
-                yield encode(chunk, source.dtype, self.type)
+        arrange, compute = self.planned.arrange, self.planned.compute
+        for source in self.planned.sources:
+            # What is not arranged is mapped piece by piece, so that no more than a piece stays in memory.
+            whole = arrange(source.load()) if arrange is not None else None
+            n_rows, row_values = (len(whole), whole[:1].size) if whole is not None else _rows(source.shape)
+            rows = max(1, CHUNK_VALUES // max(1, row_values))
+            for start in range(0, n_rows, rows):
+                values = source.rows(start, start + rows).load() if whole is None else whole[start : start + rows]
+                stored = source.dtype
+                if compute is not None:
+                    values, stored = working_type(values, stored)
+                    values = compute(values)
+                yield encode(np.ascontiguousarray(values), stored, self.type)
+
+
+def _rows(shape: tuple[int, ...]) -> tuple[int, int]:
+    return (shape[0], prod(shape[1:])) if shape else (1, 1)
 
 
 _Part = _Extra | _FromCheckpoint
@@ -181,7 +193,7 @@ _Part = _Extra | _FromCheckpoint
 
 def _count_parameters(parts: Sequence[_Part]) -> tuple[int, ExpertShares]:
     """All parameters, and how they divide among experts, as they are counted for the size label."""
-    experts = [part.shape for part in parts if "_exps." in part.name]
+    experts = [part.shape for part in parts if "_exps." in part.name and len(part.shape) >= 3]
     total = sum(prod(part.shape) for part in parts)
     n_experts = sum(shape[0] for shape in experts) // len(experts) if experts else 0
     one_expert = sum(prod(shape) // shape[0] for shape in experts)

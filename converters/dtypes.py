@@ -61,6 +61,11 @@ def encode(values: Array, stored: str, target: GGMLQuantizationType) -> Array:
     raise AssertionError(f"no encoder for {target!r}")
 
 
+def working_type(values: Array, stored: str) -> tuple[Array, str]:
+    """`values` and their type as the reference computes with them: float16 as such, all else as float32."""
+    return (values, stored) if stored == "F16" else (to_float32(values, stored), "F32")
+
+
 def to_float32(values: Array, stored: str) -> Array:
     if stored == "BF16":
         return (values.astype("<u4") << np.uint32(16)).view("<f4")

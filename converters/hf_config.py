@@ -1,10 +1,16 @@
 """config.json in one spelling: what transformers fills in for a model type, and the one place that knows both ways to
 write the rotary embedding (`rope_theta` + `rope_scaling` before transformers 5, `rope_parameters` since).
+
+llama.cpp's converter reads config.json through transformers where that knows the model type, and as it stands where it
+does not (families that live as code beside their weights). hf_configs.json holds what transformers knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from types import NoneType
 from typing import Any
 
@@ -12,77 +18,55 @@ from converters.errors import UnsupportedConfig
 
 Config = dict[str, Any]
 
-SIZES: Mapping[str, int] = {
-    "hidden_size": 10_000_000, "intermediate_size": 10_000_000, "num_hidden_layers": 10_000,
-    "num_attention_heads": 10_000_000, "vocab_size": 10_000_000,
-}  # fmt: skip
-"""Sizes that every config.json has to give (no default could be right by more than chance) -> the most that is
-believed: a hostile one would make lists of that many."""
+N_LAYERS = ("n_layers", "num_hidden_layers", "n_layer", "num_layers")
+HIDDEN_SIZE = ("hidden_size", "n_embd", "dim", "d_model", "n_embed")
+N_HEADS = ("num_attention_heads", "n_head", "n_heads")
+N_KV_HEADS = ("num_key_value_heads", "n_kv_heads", "num_kv_heads")
+N_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
+"""The names under which families give their sizes, in the order in which the first one present counts."""
+
+REQUIRED = (HIDDEN_SIZE, N_LAYERS, N_HEADS, ("vocab_size",))
+"""What every config.json has to give: no default could be right by more than chance."""
+
+LIMITS: Mapping[str, int] = {
+    **dict.fromkeys(
+        (*HIDDEN_SIZE, *N_HEADS, *N_KV_HEADS, "vocab_size", "intermediate_size", "n_inner", "head_dim"), 10_000_000
+    ),
+    **dict.fromkeys(("moe_intermediate_size", "shared_expert_intermediate_size", "kv_lora_rank"), 10_000_000),
+    **dict.fromkeys(("q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"), 10_000_000),
+    **dict.fromkeys(N_LAYERS, 10_000),
+    **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"), 2**32 - 1),
+}
+"""Sizes -> the most that is believed: a hostile one would make lists of that many."""
+
+MAY_BE_NULL = {"head_dim", "n_inner", "q_lora_rank", "v_head_dim", "num_experts_per_tok", *N_KV_HEADS, *N_EXPERTS}
 
 MAX_EXPERTS = 100_000
 """In all layers together."""
 
-DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "llama": {
-        "max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "num_key_value_heads": None,
-    },
-    "mistral": {
-        "max_position_embeddings": 131072, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "num_key_value_heads": 8,
-    },
-    "mixtral": {
-        "max_position_embeddings": 131072, "rms_norm_eps": 1e-5, "rope_theta": 1000000.0, "num_key_value_heads": 8,
-        "num_local_experts": 8, "num_experts_per_tok": 2,
-    },
-}  # fmt: skip
-"""model_type -> what transformers' configuration class of it takes for a key that config.json leaves out."""
-
-COMMON_DEFAULTS = {
-    "hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "tie_word_embeddings": False,
-}  # fmt: skip
+HEADS_DIVIDE_HIDDEN = {"llama", "gemma2", "gemma3_text", "gpt_neox", "internlm3", "minicpm3", "deepseek_v2"}
+"""Model types of which transformers takes no other, whatever head_dim says."""
 
 INT, INT_OR_NULL, FLOAT, BOOL, DICT = (int,), (int, NoneType), (float,), (bool,), (dict, NoneType)
-ABSENT = ()
 
 COMMON_TYPES: Mapping[str, tuple[type, ...]] = {
-    **dict.fromkeys(SIZES, INT), "max_position_embeddings": INT, "num_key_value_heads": INT, "head_dim": INT_OR_NULL,
-    "hidden_act": (str,), "initializer_range": FLOAT, "rms_norm_eps": FLOAT, "attention_dropout": (int, float),
-    "use_cache": BOOL, "tie_word_embeddings": BOOL, "pad_token_id": INT_OR_NULL, "bos_token_id": INT_OR_NULL,
-    "eos_token_id": (int, list, NoneType), "layer_types": (list, NoneType), "rope_scaling": DICT,
-    "rope_parameters": DICT, "per_layer_config": (NoneType,), "num_labels": INT, "id2label": DICT, "auto_map": (dict,),
+    "rope_scaling": DICT, "per_layer_config": (NoneType,), "num_labels": INT, "id2label": DICT, "auto_map": (dict,),
     "dtype": (str, NoneType), "torch_dtype": (str, NoneType),
 }  # fmt: skip
-TYPES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
-    "llama": {
-        **COMMON_TYPES, "num_key_value_heads": INT_OR_NULL, "attention_dropout": (int, float, NoneType),
-        "pretraining_tp": INT_OR_NULL, "attention_bias": BOOL, "mlp_bias": BOOL,
-    },
-    # With layer_types (even null), transformers takes a Mistral for a Ministral, which has other defaults.
-    "mistral": {**COMMON_TYPES, "sliding_window": INT_OR_NULL, "layer_types": ABSENT},
-    # transformers takes num_experts for another name of num_local_experts.
-    "mixtral": {
-        **COMMON_TYPES, "sliding_window": INT_OR_NULL, "num_local_experts": INT, "num_experts_per_tok": INT,
-        "num_experts": ABSENT, "output_router_logits": BOOL, "router_aux_loss_coef": FLOAT,
-        "router_jitter_noise": FLOAT,
-    },
+"""Keys of every model type, and what transformers takes for them."""
+
+TYPES: Mapping[str, type] = {
+    "int": int, "float": float, "bool": bool, "str": str, "dict": dict, "null": NoneType, "list": list,
+    "list[int]": list, "list[str]": list,
 }  # fmt: skip
-"""model_type -> key -> the types that transformers 5 takes for it, exactly (a whole number is no float).
-
-Where a value is of another type, transformers refuses the whole file, and llama.cpp's converter then goes on without
-any defaults: its GGUF file lacks keys, so such a config.json is refused here.
-"""
-
-ITEMS: Mapping[str, tuple[str, Any]] = {
-    "eos_token_id": ("whole numbers", lambda item: type(item) is int),
-    "layer_types": ("full_attention or sliding_attention", ("full_attention", "sliding_attention").__contains__),
-}
-"""What the items of a list have to be: in words, and as a test."""
-
-DTYPES = (None, "float16", "bfloat16", "float32", "float64", "half", "float", "double")
-
 TYPE_NAMES = {
     int: "a whole number", float: "a number with a decimal point", bool: "true or false", str: "a string",
     list: "a list", dict: "an object", NoneType: "null",
 }  # fmt: skip
+ITEM_TYPES: Mapping[str, tuple[str, type]] = {"list[int]": ("whole numbers", int), "list[str]": ("strings", str)}
+
+LAYER_TYPES = ("full_attention", "sliding_attention")
+DTYPES = (None, "float16", "bfloat16", "float32", "float64", "half", "float", "double")
 
 ROPE_KEYS = {
     "default": (),
@@ -90,88 +74,186 @@ ROPE_KEYS = {
     "linear": ("factor",),
     "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
     "yarn": ("factor",),
+    "longrope": (),
+    "su": (),
 }
 """Scaling types that are converted -> the parameters each needs."""
+
+WITH_ORIGINAL_CONTEXT = ("llama3", "yarn", "longrope")
 
 MAX_ROPE_NUMBER = 1e30
 """Far beyond any frequency base, and well within float32."""
 
 
-def one_spelling(config: Config) -> Config:
-    """`config` with defaults filled in, `head_dim` and `num_key_value_heads` always numbers (`head_dim` only where the
-    model type computes it), and all of the rotary embedding under `rope_parameters`.
+@cache
+def _recorded() -> dict[str, Any]:
+    path = Path(__file__).with_name("hf_configs.json")
+    return dict(json.loads(path.read_text(encoding="utf-8")))
 
-    Raises UnsupportedConfig for a missing size, an unknown model_type or rope type, a value of a type that transformers
-    does not take, and sizes that do not fit each other or are beyond belief.
+
+def first(config: Config, names: Sequence[str]) -> Any:
+    """The value of the first of `names` that `config` has, None when it has none."""
+    return next((config[name] for name in names if name in config), None)
+
+
+def one_spelling(config: Config) -> Config:
+    """`config` with the defaults of its model type, a multimodal one's `text_config` moved to the top, and all of the
+    rotary embedding under `rope_parameters` (flat, or by type of layer); {} where there is none.
+
+    Raises UnsupportedConfig for a missing size, an unknown rope type, a value of a type that transformers does not
+    take, and sizes that do not fit each other or are beyond belief.
     """
-    model_type = str(config.get("model_type"))
-    if model_type not in DEFAULTS:
-        raise UnsupportedConfig("model_type", model_type, f"only {', '.join(sorted(DEFAULTS))} is converted")
-    _check_types(config, TYPES[model_type])
-    merged: Config = {**COMMON_DEFAULTS, **DEFAULTS[model_type], **config}
-    if merged["num_key_value_heads"] is None:
-        merged["num_key_value_heads"] = merged.get("num_attention_heads")
+    if isinstance(nested := config.get("text_config"), dict):
+        model_type = nested.get("model_type") or f"{config.get('model_type')}_text"
+        text = _with_defaults({**nested, "model_type": model_type})
+        return {**config, **text, "architectures": config.get("architectures")}
+    return _with_defaults(config)
+
+
+def _with_defaults(config: Config) -> Config:
+    recorded = _recorded().get(str(config.get("model_type")), {"keys": {}, "other_names": {}, "rope": None})
+    keys, other_names = recorded["keys"], recorded["other_names"]
+    for other, name in other_names.items():
+        if other in config and name in config:
+            raise UnsupportedConfig(other, config[other], f"{name} is {config[name]!r}: one of the two has to go")
+    types = {key: tuple(TYPES[word] for word in words.split()) for key, (words, _) in keys.items()}
+    _check_types(config, {**COMMON_TYPES, **types}, {key: words for key, (words, _) in keys.items()})
+    given = {other_names.get(key, key): value for key, value in config.items()}
+    _require_sizes(given, keys)
+    defaults = {other_names.get(key, key): value for key, (_, value) in keys.items()}
+    merged: Config = {**defaults, **given}
     _check_sizes(merged)
-    if merged.get("head_dim") is None and model_type != "mixtral":
-        merged["head_dim"] = merged["hidden_size"] // merged["num_attention_heads"]
-    merged["rope_parameters"] = _rope_parameters(merged)
+    merged["rope_parameters"] = _rope_parameters(merged, recorded["rope"], "original_max_position_embeddings" in keys)
     return merged
 
 
-def _check_types(config: Config, types: Mapping[str, tuple[type, ...]]) -> None:
+def _check_types(config: Config, types: Mapping[str, tuple[type, ...]], words: Mapping[str, str]) -> None:
+    """Raise where transformers refuses a value (a whole number is no float to it): it then refuses the whole file, and
+    llama.cpp's converter goes on without any defaults, so that its GGUF file lacks keys."""
     for key, accepted in types.items():
         if key not in config:
             continue
         value = config[key]
-        if not accepted:
-            raise UnsupportedConfig(key, value, "only models without this key are converted")
         if type(value) not in accepted:
             raise UnsupportedConfig(key, value, f"{' or '.join(TYPE_NAMES[each] for each in accepted)} is needed")
-        if key in ITEMS and isinstance(value, list) and not all(map(ITEMS[key][1], value)):
-            raise UnsupportedConfig(key, value, f"each item has to be {ITEMS[key][0]}")
+        if isinstance(value, list):
+            for item_words, item_type in (ITEM_TYPES[word] for word in words[key].split() if word in ITEM_TYPES):
+                if any(type(item) is not item_type for item in value):
+                    raise UnsupportedConfig(key, value, f"each item has to be {item_words}")
     for key in ("dtype", "torch_dtype"):
         if config.get(key) not in DTYPES:
             raise UnsupportedConfig(key, config[key], f"null or one of {', '.join(filter(None, DTYPES))} is needed")
-    if not 0 <= config.get("initializer_range", 0.0) <= 1:
+    if "initializer_range" in types and not 0 <= config.get("initializer_range", 0.0) <= 1:
         raise UnsupportedConfig("initializer_range", config["initializer_range"], "at least 0.0, at most 1.0 is needed")
+    if any(each not in LAYER_TYPES for each in config.get("layer_types") or ()):
+        wanted = f"each item has to be {' or '.join(LAYER_TYPES)}"
+        raise UnsupportedConfig("layer_types", config["layer_types"], wanted)
+
+
+def _require_sizes(given: Config, keys: Mapping[str, Any]) -> None:
+    for names in (*REQUIRED, *([("intermediate_size",)] if "intermediate_size" in keys else [])):
+        if first(given, names) is None:
+            name = next((name for name in names if name in keys), names[0])
+            raise UnsupportedConfig(name, None, f"a positive whole number of at most {LIMITS[name]:,} is needed")
 
 
 def _check_sizes(config: Config) -> None:
-    """`config` with its defaults, but for head_dim."""
-    limits = {**SIZES, "max_position_embeddings": 2**32 - 1, "num_key_value_heads": SIZES["num_attention_heads"]}
-    if config["model_type"] == "mixtral":
-        limits["num_local_experts"] = MAX_EXPERTS // min(MAX_EXPERTS, max(1, config.get("num_hidden_layers") or 1))
-        limits["num_experts_per_tok"] = max(1, config["num_local_experts"])
-    if config.get("head_dim") is not None:
-        limits["head_dim"] = SIZES["hidden_size"]
+    limits = dict(LIMITS)
+    n_layers = first(config, N_LAYERS)
+    n_experts = first(config, N_EXPERTS)
+    if n_experts is not None:
+        limits |= dict.fromkeys(N_EXPERTS, MAX_EXPERTS // min(MAX_EXPERTS, max(1, n_layers or 1)))
+        limits["num_experts_per_tok"] = max(1, n_experts)
     for key, limit in limits.items():
         value = config.get(key)
+        if key not in config or (value is None and key in MAY_BE_NULL):
+            continue
         if type(value) is not int or not 0 < value <= limit:
             raise UnsupportedConfig(key, value, f"a positive whole number of at most {limit:,} is needed")
-    heads, hidden, n_layers = config["num_attention_heads"], config["hidden_size"], config["num_hidden_layers"]
-    if heads % config["num_key_value_heads"]:
-        raise UnsupportedConfig("num_key_value_heads", config["num_key_value_heads"], f"it has to divide {heads} heads")
-    if hidden % heads and (config["model_type"] == "llama" or config.get("head_dim") is None):
+    heads, hidden = first(config, N_HEADS), first(config, HIDDEN_SIZE)
+    for name in N_KV_HEADS:
+        if config.get(name) is not None and heads % config[name]:
+            raise UnsupportedConfig(name, config[name], f"it has to divide {heads} heads")
+    if hidden % heads and (config.get("head_dim") is None or config.get("model_type") in HEADS_DIVIDE_HIDDEN):
         raise UnsupportedConfig("hidden_size", hidden, f"a multiple of the {heads} heads is needed")
-    if (head_dim := config.get("head_dim") or hidden // heads) % 2:
-        key, found = ("head_dim", head_dim) if config.get("head_dim") else ("hidden_size", hidden)
+    if (config.get("head_dim") or hidden // heads) % 2:
+        key, found = ("head_dim", config["head_dim"]) if config.get("head_dim") else ("hidden_size", hidden)
         raise UnsupportedConfig(key, found, "heads of an even width are needed")
     if (layer_types := config.get("layer_types")) is not None and len(layer_types) != n_layers:
         raise UnsupportedConfig("layer_types", layer_types, f"one for each of the {n_layers} layers is needed")
 
 
-def _rope_parameters(config: Config) -> Config:
-    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    if any(isinstance(value, dict) for value in rope.values()):
-        raise UnsupportedConfig("rope_parameters", rope, "one set of parameters for all layers is needed")
-    rope = {"rope_theta": config["rope_theta"], "rope_type": rope.get("type", "default"), **rope}
-    rope_type = rope["rope_type"]
+def _rope_parameters(config: Config, default: Config | None, has_own_context: bool) -> Config:
+    """What llama.cpp's converter calls `rope_parameters`.
+
+    `default` is what transformers makes of a config.json that says nothing of the rotary embedding, None where it knows
+    of none. `has_own_context` is for model types that keep the original context beside the parameters.
+    """
+    given = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    by_layer_type = {key: value for key, value in given.items() if isinstance(value, dict)}
+    defaults_by_layer_type = {key: value for key, value in (default or {}).items() if isinstance(value, dict)}
+    if by_layer_type or defaults_by_layer_type:
+        return _rope_by_layer_type(config, given, defaults_by_layer_type)
+    if default is not None:
+        known = default if not given else {key: default[key] for key in THETA_AND_SHARE if key in default}
+        from_config = {key: config[key] for key in THETA_AND_SHARE if key in config}
+        if from_config.get("partial_rotary_factor", 0) is None:
+            del from_config["partial_rotary_factor"]
+        rope = {**known, **from_config, **given}
+        rope.setdefault("rope_type", rope.get("type", "default"))
+        if rope["rope_type"] in WITH_ORIGINAL_CONTEXT:
+            if has_own_context:
+                rope["original_max_position_embeddings"] = config["original_max_position_embeddings"]
+            else:
+                rope.setdefault("original_max_position_embeddings", config["max_position_embeddings"])
+    else:
+        rope = dict(given)
+    # What follows is llama.cpp's own reading, for families that transformers does not know.
+    for key, names in LEGACY_ROPE_NAMES.items():
+        if key not in rope and (value := first(config, names)) is not None:
+            rope[key] = value
+    if "rope_type" not in rope and rope.get("type") is not None:
+        rope["rope_type"] = rope["type"]
+    _check_rope(rope, config)
+    return rope
+
+
+THETA_AND_SHARE = ("rope_theta", "partial_rotary_factor")
+LEGACY_ROPE_NAMES = {
+    "rope_theta": ("global_rope_theta", "rope_global_theta", "rope_theta_global", "rope_theta", "rotary_emb_base"),
+    "partial_rotary_factor": ("partial_rotary_factor", "rope_pct", "rope_percent"),
+    "original_max_position_embeddings": ("original_max_position_embeddings",),
+}
+THETA_NAMES = {"full_attention": "rope_theta", "sliding_attention": "rope_local_base_freq"}
+
+
+def _rope_by_layer_type(config: Config, given: Config, defaults: Config) -> Config:
+    """{"full_attention": {...}, "sliding_attention": {...}}: models whose sliding layers turn at another speed."""
+    scaling = config.get("rope_scaling") or {}
+    if not defaults or any(not isinstance(value, dict) for value in given.values() if given is not scaling):
+        raise UnsupportedConfig("rope_parameters", given, "one set of parameters for all layers is needed")
+    result = {}
+    for layer_type, default in defaults.items():
+        rope = dict((config.get("rope_parameters") or {}).get(layer_type) or {})
+        if layer_type == "full_attention":
+            rope |= scaling
+        theta = config.get(THETA_NAMES[layer_type])
+        rope.setdefault("rope_theta", default["rope_theta"] if theta is None else theta)
+        rope.setdefault("rope_type", rope.get("type", "default"))
+        if rope["rope_type"] in WITH_ORIGINAL_CONTEXT:
+            rope.setdefault("original_max_position_embeddings", config["max_position_embeddings"])
+        _check_rope(rope, config)
+        result[layer_type] = rope
+    return result
+
+
+def _check_rope(rope: Config, config: Config) -> None:
+    rope_type = rope.get("rope_type", "default")
     if not isinstance(rope_type, str) or rope_type not in ROPE_KEYS:
         raise UnsupportedConfig("rope_type", rope_type, f"only {', '.join(ROPE_KEYS)} are converted")
-    needed = ["rope_theta", *ROPE_KEYS[rope_type]]
-    if rope_type in ("llama3", "yarn"):
-        rope.setdefault("original_max_position_embeddings", config["max_position_embeddings"])
-        needed.append("original_max_position_embeddings")
+    needed = list(ROPE_KEYS[rope_type])
+    needed += [key for key in THETA_AND_SHARE if key in rope]
+    needed += ["original_max_position_embeddings"] if rope_type in ("llama3", "yarn") else []
     for key in needed:
         value: Any = rope.get(key)
         if type(value) not in (int, float) or not 0 < value < MAX_ROPE_NUMBER:
@@ -179,4 +261,3 @@ def _rope_parameters(config: Config) -> Config:
     if rope_type == "llama3" and rope["high_freq_factor"] <= rope["low_freq_factor"]:
         wanted = f"more than the low_freq_factor {rope['low_freq_factor']} is needed"
         raise UnsupportedConfig("rope_parameters high_freq_factor", rope["high_freq_factor"], wanted)
-    return rope
