@@ -16,7 +16,11 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-SAFETENSORS_TYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64"}
+SAFETENSORS_TYPES = {
+    "bfloat16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64", "float8_e4m3fn": "F8_E4M3", "uint8": "U8",
+}  # fmt: skip
+BITS = ("float8_e4m3fn", "uint8")
+"""Types whose values are given as the bytes to store."""
 TORCH_STORAGES = {"bfloat16": "BFloat16Storage", "float16": "HalfStorage", "float32": "FloatStorage"}
 
 CONFIG: dict[str, Any] = {
@@ -90,21 +94,26 @@ def _random(random: np.random.Generator, name: str, shape: tuple[int, ...]) -> A
 
 def stored(values: Array, dtype: str) -> Array:
     """float32 `values` in the type a file holds; bfloat16 as the upper halves (uint16), rounded to nearest even."""
+    if dtype in BITS:
+        return values.astype("u1", casting="safe")
     if dtype != "bfloat16":
         return values.astype({"float16": "<f2", "float32": "<f4", "float64": "<f8"}[dtype])
     bits = np.ascontiguousarray(values, "<f4").view("<u4").astype(np.uint64)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
 
 
-def write_safetensors(path: Path, tensors: Mapping[str, Array], dtype: str = "bfloat16") -> None:
-    """Write float32 arrays as a .safetensors file of `dtype`."""
+def write_safetensors(
+    path: Path, tensors: Mapping[str, Array], dtype: str = "bfloat16", dtypes: Mapping[str, str] | None = None
+) -> None:
+    """Write float32 arrays as a .safetensors file of `dtype`; `dtypes` names the types of tensors that differ."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset, blobs = 0, []
     for name, values in tensors.items():
-        blob = stored(values, dtype).tobytes()
+        own = (dtypes or {}).get(name, dtype)
+        blob = stored(values, own).tobytes()
         shape = list(values.shape)
         header[name] = {
-            "dtype": SAFETENSORS_TYPES[dtype],
+            "dtype": SAFETENSORS_TYPES[own],
             "shape": shape,
             "data_offsets": [offset, offset + len(blob)],
         }
