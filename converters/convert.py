@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 
@@ -15,13 +16,13 @@ from converters.architecture import CONTEXT_LENGTH, Architecture, Planned, find_
 from converters.checkpoint import read_config, read_tensors
 from converters.dtypes import F16, F32, OUT_TYPES, Q8_0, Q8_0_BLOCK, OutType, encode, encoded_bytes, working_type
 from converters.errors import ConversionError
-from converters.gguf_file import Keys, write_gguf
+from converters.gguf_file import Keys, Piece, write_gguf
 from converters.hf_config import Config, first
 from converters.metadata import ExpertShares, write_general_keys
 from converters.tensor import Array, Tensor
 
-CHUNK_VALUES = 1 << 22
-"""So many values are turned at once; only transformed tensors (attention's Q and K) are held whole."""
+PIECE_VALUES = 1 << 20
+"""So many values are read, turned and written at once (more where a single row has more)."""
 
 F32_NAMES = (
     "_norm.weight", ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", "position_embd.weight", "token_types.weight",
@@ -104,7 +105,7 @@ def convert(
     """Write the checkpoint as a GGUF file and return its path. A file that exists is replaced.
 
     `outtype` is one of auto, f32, f16, bf16, q8_0. `progress` is called with (bytes done, bytes in all). Memory is
-    bounded by one attention matrix and a few chunks. On any failure no file is left behind; what is wrong with the
+    bounded by one arranged tensor and a few pieces. On any failure no file is left behind; what is wrong with the
     checkpoint is raised as a ConversionError before anything is written.
     """
     folder, target = Path(checkpoint_dir), Path(out_file)
@@ -129,8 +130,8 @@ def convert(
 
     total = sum(part.n_bytes for part in parts)
     done = 0
-    for written in write_gguf(target, keys, parts):
-        done += written.n_bytes
+    for n_bytes in write_gguf(target, keys, parts):
+        done += n_bytes
         if progress is not None:
             progress(done, total)
     return target
@@ -156,8 +157,8 @@ class _Extra:
         self.name, self.values = name, values
         self.shape, self.n_bytes = values.shape, values.nbytes
 
-    def chunks(self) -> Iterator[Array]:
-        yield self.values
+    def pieces(self) -> Iterator[Piece]:
+        yield self.n_bytes, lambda: self.values
 
 
 class _FromCheckpoint:
@@ -168,24 +169,34 @@ class _FromCheckpoint:
         self.name, self.shape, self.type = planned.gguf_name, planned.shape, target
         self.n_bytes = encoded_bytes(planned.shape, target)
 
-    def chunks(self) -> Iterator[Array]:
-        arrange, compute = self.planned.arrange, self.planned.compute
+    def pieces(self) -> Iterator[Piece]:
+        arrange = self.planned.arrange
         for source in self.planned.sources:
             # What is not arranged is mapped piece by piece, so that no more than a piece stays in memory.
             whole = arrange(source.load()) if arrange is not None else None
-            n_rows, row_values = (len(whole), whole[:1].size) if whole is not None else _rows(source.shape)
-            rows = max(1, CHUNK_VALUES // max(1, row_values))
-            for start in range(0, n_rows, rows):
-                values = source.rows(start, start + rows).load() if whole is None else whole[start : start + rows]
-                stored = source.dtype
-                if compute is not None:
-                    values, stored = working_type(values, stored)
-                    values = compute(values)
-                yield encode(np.ascontiguousarray(values), stored, self.type)
+            shape = source.shape if whole is None else whole.shape
+            n_rows, row_values = (shape[0], prod(shape[1:])) if shape else (1, 1)
+            step = max(1, PIECE_VALUES // max(1, row_values))
+            for start in range(0, n_rows, step):
+                stop = min(start + step, n_rows)
+                values = partial(_rows, source, start, stop) if whole is None else partial(_slice, whole, start, stop)
+                n_bytes = encoded_bytes(((stop - start) * row_values,), self.type)
+                yield n_bytes, partial(self._encoded, source.dtype, values)
+
+    def _encoded(self, stored: str, read: Callable[[], Array]) -> Array:
+        values = read()
+        if self.planned.compute is not None:
+            values, stored = working_type(values, stored)
+            values = self.planned.compute(values)
+        return encode(np.ascontiguousarray(values), stored, self.type)
 
 
-def _rows(shape: tuple[int, ...]) -> tuple[int, int]:
-    return (shape[0], prod(shape[1:])) if shape else (1, 1)
+def _rows(source: Tensor, start: int, stop: int) -> Array:
+    return source.rows(start, stop).load() if source.shape else source.load()
+
+
+def _slice(values: Array, start: int, stop: int) -> Array:
+    return values[start:stop]
 
 
 _Part = _Extra | _FromCheckpoint

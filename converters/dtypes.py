@@ -5,6 +5,7 @@ The converter widens all but float16 to float32 and rounds once, to nearest even
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
@@ -33,6 +34,10 @@ OUT_TYPES = {
 }
 
 
+BLOCK_VALUES = 1 << 16
+"""So many are turned at once: they and what they become on the way stay in the processor's cache."""
+
+
 def encoded_bytes(shape: tuple[int, ...], target: GGMLQuantizationType) -> int:
     """The bytes a tensor of `shape` takes as `target`."""
     values_per_block, block_bytes = GGML_QUANT_SIZES[target]
@@ -40,25 +45,26 @@ def encoded_bytes(shape: tuple[int, ...], target: GGMLQuantizationType) -> int:
 
 
 def encode(values: Array, stored: str, target: GGMLQuantizationType) -> Array:
-    """`values` as they are stored (F64, F32, F16 or BF16 bits), turned into what `target` holds: an array to write out.
+    """`values` as they are stored (F64, F32, F16 or BF16 bits), turned into what `target` holds.
 
-    For Q8_0 the last axis must be a multiple of 32.
+    They are in one block of memory; what comes back is an array to write out, of the same order and of any shape.
+
+    For Q8_0 the last axis must be a multiple of 32. What is in llama.cpp's own blocks already (MXFP4) stays as it is.
     """
-    if stored == "F16" and target is F16:
-        return values
-    if stored == "BF16" and target is BF16:
-        return quiet_nans(values)
-    wide = to_float32(values, stored)
-    if target is F32:
-        return wide
-    if target is F16:
-        with np.errstate(over="ignore"):  # what exceeds 65504 becomes infinite
-            return wide.astype("<f2")
-    if target is BF16:
-        return to_bfloat16(wide)
-    if target is Q8_0:
-        return quantize_q8_0(wide)
-    raise AssertionError(f"no encoder for {target!r}")
+    if stored == target.name:
+        return quiet_nans(values) if target is BF16 else values
+    from_stored = _F16_OF_BF16 if (stored, target) == ("BF16", F16) else None
+    flat = values.reshape(-1)
+    result = np.empty(encoded_bytes(flat.shape, target), np.uint8)
+    block_bytes = encoded_bytes((BLOCK_VALUES,), target)
+    for i, start in enumerate(range(0, len(flat), BLOCK_VALUES)):
+        block = flat[start : start + BLOCK_VALUES]
+        if from_stored is not None:
+            turned = from_stored.take(block.astype(np.intp), mode="clip")
+        else:
+            turned = FROM_FLOAT32[target](to_float32(block, stored))
+        result[i * block_bytes : (i + 1) * block_bytes] = turned.reshape(-1).view(np.uint8)
+    return result
 
 
 def working_type(values: Array, stored: str) -> tuple[Array, str]:
@@ -73,9 +79,16 @@ def to_float32(values: Array, stored: str) -> Array:
         return values.astype("<f4", copy=False)
 
 
+def to_float16(values: Array) -> Array:
+    """float32 values as float16; what exceeds 65504 becomes infinite."""
+    with np.errstate(over="ignore"):
+        return values.astype("<f2")
+
+
 def quiet_nans(bits: Array) -> Array:
     """bfloat16 bits with the quiet bit set in every NaN, as ggml's rounding sets it."""
-    return np.where((bits & np.uint16(0x7FFF)) > np.uint16(0x7F80), bits | np.uint16(0x40), bits)
+    is_nan = (bits & np.uint16(0x7FFF)) > np.uint16(0x7F80)
+    return np.where(is_nan, bits | np.uint16(0x40), bits) if is_nan.any() else bits
 
 
 def to_bfloat16(values: Array) -> Array:
@@ -106,3 +119,14 @@ def quantize_q8_0(values: Array) -> Array:
         packed[:, 2:] = np.copysign(whole, blocks).astype(np.int8).view(np.uint8)
         packed[:, :2] = scale.astype("<f2").view(np.uint8)
     return packed
+
+
+FROM_FLOAT32: dict[GGMLQuantizationType, Callable[[Array], Array]] = {
+    F32: lambda values: values,
+    F16: to_float16,
+    BF16: to_bfloat16,
+    Q8_0: quantize_q8_0,
+}
+
+_F16_OF_BF16 = to_float16(to_float32(np.arange(1 << 16, dtype=np.uint16), "BF16"))
+"""There are only so many bfloat16 values, so that looking the float16 up is faster than rounding to it."""

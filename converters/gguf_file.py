@@ -5,26 +5,31 @@ Format: docs/gguf.md of the ggml project, version 3, little-endian, alignment 32
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from gguf import GGUF_DEFAULT_ALIGNMENT, GGUF_MAGIC, GGUF_VERSION, GGMLQuantizationType, GGUFValueType
 
-from converters.errors import MetadataError
+from converters.errors import ConversionError, MetadataError
 from converters.tensor import Array
 
 NUMBER_FORMATS = {
     GGUFValueType.UINT32: "<I", GGUFValueType.INT32: "<i", GGUFValueType.FLOAT32: "<f", GGUFValueType.BOOL: "<?",
     GGUFValueType.UINT64: "<Q",
 }  # fmt: skip
+
+MAX_THREADS = 4
+"""Beyond a few, memory is what limits."""
 
 
 class Keys:
@@ -80,7 +85,7 @@ class Keys:
 
 def _packed_string(value: str | bytes) -> bytes:
     data = value.encode("utf-8") if isinstance(value, str) else bytes(value)
-    return struct.pack("<Q", len(data)) + data
+    return len(data).to_bytes(8, "little") + data
 
 
 def _packed_value(value_type: GGUFValueType, value: Any) -> bytes:
@@ -92,18 +97,23 @@ def _packed_value(value_type: GGUFValueType, value: Any) -> bytes:
 
 
 def _packed_array(values: Sequence[Any]) -> bytes:
-    element = GGUFValueType.get_type(values[0])
-    if element != GGUFValueType.STRING:
-        if any(GGUFValueType.get_type(value) is not element for value in values):
-            raise TypeError("its items are of several types")
-        body = struct.pack(f"<{len(values)}{NUMBER_FORMATS[element][1:]}", *values)
+    elements = {GGUFValueType.get_type(value) for value in {type(value): value for value in values}.values()}
+    if len(elements) > 1:
+        raise TypeError("its items are of several types")
+    (element,) = elements
+    if element == GGUFValueType.STRING:
+        body = b"".join(map(_packed_string, values))
     else:
-        body = b"".join(_packed_value(element, value) for value in values)
+        body = struct.pack(f"<{len(values)}{NUMBER_FORMATS[element][1:]}", *values)
     return struct.pack("<IQ", element, len(values)) + body
 
 
+Piece = tuple[int, Callable[[], Array]]
+"""A part of a tensor: its bytes, and what makes them when its turn comes (in any thread)."""
+
+
 class Encoded(Protocol):
-    """A tensor to write: `shape` outermost first; `chunks` gives its `n_bytes` bytes in pieces."""
+    """A tensor to write: `shape` outermost first; `pieces` follow each other and are `n_bytes` in all."""
 
     @property
     def name(self) -> str: ...
@@ -113,30 +123,79 @@ class Encoded(Protocol):
     def type(self) -> GGMLQuantizationType: ...
     @property
     def n_bytes(self) -> int: ...
-    def chunks(self) -> Iterator[Array]: ...
+    def pieces(self) -> Iterator[Piece]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    tensor: str
-    n_bytes: int
+def write_gguf(target: Path, keys: Keys, tensors: Sequence[Encoded]) -> Iterator[int]:
+    """Write the file, yielding after each piece of a tensor its bytes; `target` is there when this ends.
 
-
-def write_gguf(target: Path, keys: Keys, tensors: Sequence[Encoded]) -> Iterator[Written]:
-    """Write the file, yielding after each piece of a tensor how much it was; `target` is there when this ends."""
+    The file is laid out whole at once, so that a full disk shows before the work and not after; pieces are made and
+    written by a few threads, and no more of them are held than there are threads, twice.
+    """
     header = struct.pack("<IIQQ", GGUF_MAGIC, GGUF_VERSION, len(tensors), len(keys))
     header += keys.packed() + b"".join(_descriptions(tensors))
-    with written_whole(target) as partial, partial.open("wb") as file:
-        file.write(header)
-        _pad(file)
-        for tensor in tensors:
-            start = file.tell()
-            for chunk in tensor.chunks():
-                file.write(np.ascontiguousarray(chunk).data.cast("B"))
-                yield Written(tensor.name, chunk.nbytes)
-            if file.tell() - start != tensor.n_bytes:
-                raise AssertionError(f"{tensor.name} took {file.tell() - start} bytes, {tensor.n_bytes} were announced")
-            _pad(file)
+    header += bytes(-len(header) % GGUF_DEFAULT_ALIGNMENT)
+    size = len(header) + sum(_aligned(tensor.n_bytes) for tensor in tensors)
+    n_threads = min(MAX_THREADS, len(os.sched_getaffinity(0)))
+    with written_whole(target) as partial, partial.open("wb") as file, ThreadPoolExecutor(n_threads) as pool:
+        _lay_out(file.fileno(), size, target)
+        _write_at(file.fileno(), header, 0)
+        waiting: deque[Future[int]] = deque()
+        try:
+            for offset, piece in _placed(tensors, len(header)):
+                waiting.append(pool.submit(_make_and_write, file.fileno(), offset, piece))
+                if len(waiting) > 2 * n_threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BaseException:
+            for future in waiting:
+                future.cancel()
+            raise
+
+
+def _lay_out(descriptor: int, size: int, target: Path) -> None:
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise ConversionError(f"{target} cannot be written ({error.strerror}): it takes {size} bytes") from error
+        os.ftruncate(descriptor, size)
+
+
+def _placed(tensors: Iterable[Encoded], offset: int) -> Iterator[tuple[int, Piece]]:
+    """Every piece of every tensor, and where in the file it goes."""
+    for tensor in tensors:
+        start = offset
+        for piece in tensor.pieces():
+            yield offset, piece
+            offset += piece[0]
+        if offset - start != tensor.n_bytes:
+            raise AssertionError(f"{tensor.name} has {offset - start} bytes, {tensor.n_bytes} were announced")
+        offset = start + _aligned(tensor.n_bytes)
+
+
+def _make_and_write(descriptor: int, offset: int, piece: Piece) -> int:
+    n_bytes, make = piece
+    data = np.ascontiguousarray(make()).reshape(-1).view(np.uint8)
+    if data.nbytes != n_bytes:
+        raise AssertionError(f"a piece has {data.nbytes} bytes, {n_bytes} were announced")
+    _write_at(descriptor, data.data, offset)
+    return n_bytes
+
+
+def _write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    rest = memoryview(data)
+    while rest:
+        try:
+            n_written = os.pwrite(descriptor, rest, offset)
+        except OSError as error:
+            raise ConversionError(f"the output cannot be written ({error.strerror}) at byte {offset}") from error
+        rest, offset = rest[n_written:], offset + n_written
+
+
+def _aligned(n_bytes: int) -> int:
+    return n_bytes + -n_bytes % int(GGUF_DEFAULT_ALIGNMENT)
 
 
 def _descriptions(tensors: Iterable[Encoded]) -> Iterator[bytes]:
@@ -145,11 +204,7 @@ def _descriptions(tensors: Iterable[Encoded]) -> Iterator[bytes]:
         sizes = tensor.shape[::-1]
         yield _packed_string(tensor.name) + struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes)
         yield struct.pack("<IQ", tensor.type, offset)
-        offset += tensor.n_bytes + -tensor.n_bytes % GGUF_DEFAULT_ALIGNMENT
-
-
-def _pad(file: BinaryIO) -> None:
-    file.write(bytes(-file.tell() % GGUF_DEFAULT_ALIGNMENT))
+        offset += _aligned(tensor.n_bytes)
 
 
 @contextmanager
