@@ -172,6 +172,8 @@ class Architecture:
     """Key of config.json -> values under which the conversion is faithful; None stands for a key that is left out."""
     rope_types: ClassVar[tuple[str, ...]] = ("default", "linear", "dynamic", "yarn")
     """How the rotary embedding may be scaled, of what is in config.json."""
+    rope_base: ClassVar[float | None] = None
+    """The rotary embedding's base that llama.cpp takes, where a GGUF file of this family has no key for it."""
     optional_prefix: ClassVar[str] = ""
     """What names in some checkpoints begin with; the table's names lack it."""
     lacking_prefix: ClassVar[str] = ""
@@ -193,15 +195,16 @@ class Architecture:
         self.config = one_spelling(config)
         self.derive(self.config)
         for key, allowed in {"quantization_config": (None,), "model_type": self.model_types, **self.expects}.items():
-            if self.config.get(key) not in allowed:
-                wanted = " or ".join("nothing" if value is None else repr(value) for value in allowed)
-                raise UnsupportedConfig(key, self.config.get(key), f"only {wanted} is converted faithfully")
+            require(self.config, key, *allowed)
 
         rope = self.config["rope_parameters"]
         for each in (rope.get("full_attention", rope), rope.get("sliding_attention", {})):
             if each.get("rope_type", "default") not in self.rope_types:
                 wanted = f"only {', '.join(self.rope_types)} are converted"
                 raise UnsupportedConfig("rope_type", each["rope_type"], wanted)
+        if self.rope_base is not None and (theta := rope.get("rope_theta", self.rope_base)) != self.rope_base:
+            wanted = f"{self.gguf_name} files have no key for it, and llama.cpp takes {self.rope_base:g}"
+            raise UnsupportedConfig("rope_theta", theta, wanted)
 
     def derive(self, config: Config) -> None:
         """Fill in, in place, what transformers' configuration class computes from other keys."""
@@ -375,6 +378,13 @@ class Architecture:
 def _full_name(gguf_name: str, layer: int) -> str:
     name = gguf_name.format(i=layer)
     return name if name.endswith((".weight", ".bias")) else f"{name}.weight"
+
+
+def require(config: Config, key: str, *allowed: Any) -> None:
+    """Raise UnsupportedConfig unless config's `key` has one of the values; None stands for a key that is left out."""
+    if config.get(key) not in allowed:
+        wanted = " or ".join("nothing" if value is None else repr(value) for value in allowed)
+        raise UnsupportedConfig(key, config.get(key), f"only {wanted} is converted faithfully")
 
 
 def interleave_halves(values: Array, n_heads: int) -> Array:

@@ -114,7 +114,7 @@ def _with_defaults(config: Config) -> Config:
     recorded = _recorded().get(str(config.get("model_type")), {"keys": {}, "other_names": {}, "rope": None})
     keys, other_names = recorded["keys"], recorded["other_names"]
     for other, name in other_names.items():
-        if other in config and name in config:
+        if other in config and name in config and config[other] != config[name]:
             raise UnsupportedConfig(other, config[other], f"{name} is {config[name]!r}: one of the two has to go")
     types = {key: tuple(TYPES[word] for word in words.split()) for key, (words, _) in keys.items()}
     _check_types(config, {**COMMON_TYPES, **types}, {key: words for key, (words, _) in keys.items()})

@@ -27,6 +27,12 @@ MODEL_TYPES = (
     "olmo3", "olmoe", "phi", "phi3", "phimoe", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3", "stablelm",
     "starcoder2",
 )  # fmt: skip
+OTHER_NAMES = {
+    "bloom": {"n_embed": "hidden_size"},
+    "falcon": {"n_embed": "hidden_size"},
+    "gpt_neox": {"rotary_emb_base": "rope_theta", "rotary_pct": "partial_rotary_factor"},
+}
+"""Names that code reads, and no table of transformers (`__post_init__`, `convert_rope_params_to_dict`)."""
 COMMON = {field.name for field in fields(PreTrainedConfig)}
 WORDS = {type(None): "null", int: "int", float: "float", bool: "bool", str: "str"}
 
@@ -60,6 +66,7 @@ def record(model_type: str) -> dict[str, object]:
         keys[field.name] = [" ".join(accepted(annotation)), None if field.default is MISSING else plain(field.default)]
     rope = getattr(config_class(), "rope_parameters", None)
     other_names = {other: name for other, name in config_class.attribute_map.items() if name in keys or other in keys}
+    other_names |= OTHER_NAMES.get(model_type, {})
     return {"keys": keys, "other_names": other_names, "rope": rope if isinstance(rope, dict) else None}
 
 
