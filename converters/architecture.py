@@ -353,14 +353,14 @@ class Architecture:
             if tensor.dtype not in NUMPY_TYPES:
                 raise TensorError(stored_name, f"one of the types {', '.join(NUMPY_TYPES)}", tensor.dtype)
             if want.stack is None:
-                planned += [self._planned(out, out.shape, (tensor,)) for out in want.outs]
+                planned += [self.planned(out, out.shape, (tensor,)) for out in want.outs]
                 continue
             stack = stacks[want.stack]
             stack[want.outs[0]][want.member] = tensor
             if all(None not in members for members in stack.values()):
                 for out, members in stack.items():
                     whole = tuple(member for member in members if member is not None)
-                    planned.append(self._planned(out, (len(whole), *out.shape), whole))
+                    planned.append(self.planned(out, (len(whole), *out.shape), whole))
         missing = [name for name, want in expected.items() if want.required]
         if missing:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
@@ -369,7 +369,8 @@ class Architecture:
             raise TensorError(missing[0], f"it in the checkpoint{more}", f"none of that name{way_out}")
         return planned
 
-    def _planned(self, out: Out, shape: tuple[int, ...], sources: tuple[Tensor, ...]) -> Planned:
+    def planned(self, out: Out, shape: tuple[int, ...], sources: tuple[Tensor, ...]) -> Planned:
+        """`out` with what its row of the table does bound to this model."""
         arrange = partial(out.row.arrange, self) if out.row.arrange else None
         compute = partial(out.row.compute, self) if out.row.compute else None
         return Planned(out.gguf_name, shape, sources, arrange, compute)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -16,7 +16,7 @@ from converters.architecture import CONTEXT_LENGTH, Architecture, Planned, find_
 from converters.checkpoint import read_config, read_tensors
 from converters.dtypes import F16, F32, OUT_TYPES, Q8_0, Q8_0_BLOCK, OutType, encode, encoded_bytes, working_type
 from converters.errors import ConversionError
-from converters.gguf_file import Keys, Piece, write_gguf
+from converters.gguf_file import Encoded, Keys, Piece, write_gguf
 from converters.hf_config import Config, first
 from converters.metadata import ExpertShares, write_general_keys
 from converters.tensor import Array, Tensor
@@ -78,18 +78,19 @@ def resolve_outtype(checkpoint_dir: Path | str, outtype: str) -> str:
     Other outtypes are given back as they are. Raises ConversionError for one that is unknown.
     """
     if outtype != "auto":
-        _out_type(outtype)
+        out_type(outtype)
         return outtype
     folder = Path(checkpoint_dir)
-    return _auto(find_architecture(read_config(folder)), read_tensors(folder))
+    return auto_outtype(find_architecture(read_config(folder)), read_tensors(folder).values())
 
 
-def _auto(model: Architecture, tensors: Mapping[str, Tensor]) -> str:
-    stored = (tensor.dtype for tensor in tensors.values() if len(tensor.shape) > 1)
+def auto_outtype(model: Architecture, tensors: Iterable[Tensor]) -> str:
+    stored = (tensor.dtype for tensor in tensors if len(tensor.shape) > 1)
     return next((dtype.lower() for dtype in stored if dtype in ("BF16", "F16")), "f16")
 
 
-def _out_type(outtype: str) -> OutType:
+def out_type(outtype: str) -> OutType:
+    """Raises ConversionError for an outtype that is unknown."""
     try:
         return OUT_TYPES[outtype]
     except KeyError:
@@ -114,10 +115,10 @@ def convert(
     model = find_architecture(read_config(folder))
     vocabulary = model.read_vocabulary(folder)
     tensors = read_tensors(folder)
-    out = _out_type(_auto(model, tensors) if outtype == "auto" else outtype)
+    out = out_type(auto_outtype(model, tensors.values()) if outtype == "auto" else outtype)
     planned = model.plan(tensors)
     parts: list[_Part] = [_Extra(name, values) for name, values in model.extra_tensors()]
-    parts += [_FromCheckpoint(tensor, _type_of(tensor, out)) for tensor in planned]
+    parts += [FromCheckpoint(tensor, _type_of(tensor, out)) for tensor in planned]
 
     keys = Keys()
     n_params, shares = _count_parameters(parts)
@@ -127,7 +128,13 @@ def convert(
     model.write_keys(keys, out.file_type)
     keys.uint32("general.quantization_version", GGML_QUANT_VERSION)
     model.write_tokenizer(keys, folder, vocabulary)
+    return write_parts(target, keys, parts, progress)
 
+
+def write_parts(
+    target: Path, keys: Keys, parts: Sequence[Encoded], progress: Callable[[int, int], None] | None
+) -> Path:
+    """Write the file, telling `progress` (bytes done, bytes in all), and return its path."""
     total = sum(part.n_bytes for part in parts)
     done = 0
     for n_bytes in write_gguf(target, keys, parts):
@@ -161,7 +168,7 @@ class _Extra:
         yield self.n_bytes, lambda: self.values
 
 
-class _FromCheckpoint:
+class FromCheckpoint:
     """A tensor of the checkpoint on its way: mapped, arranged and encoded when its turn comes."""
 
     def __init__(self, planned: Planned, target: GGMLQuantizationType) -> None:
@@ -199,7 +206,7 @@ def _slice(values: Array, start: int, stop: int) -> Array:
     return values[start:stop]
 
 
-_Part = _Extra | _FromCheckpoint
+_Part = _Extra | FromCheckpoint
 
 
 def _count_parameters(parts: Sequence[_Part]) -> tuple[int, ExpertShares]:

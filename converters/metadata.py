@@ -12,17 +12,27 @@ from converters.errors import MetadataError
 from converters.gguf_file import Keys
 
 
-def write_general_keys(keys: Keys, folder: Path, architecture: str, n_params: int, expert_shares: ExpertShares) -> None:
-    """Write what gguf's own heuristics find. Raises MetadataError for a model card they cannot read."""
+def write_general_keys(
+    keys: Keys, folder: Path, architecture: str, n_params: int, expert_shares: ExpertShares | None
+) -> None:
+    """Write what gguf's own heuristics find. Raises MetadataError for a model card they cannot read.
+
+    A LoRA adapter has no `expert_shares`, and `n_params` below 0: minus the values it changes, by which gguf knows it.
+    """
     writer = GGUFWriter(None, architecture)
-    writer.add_type("model")
+    if expert_shares is None:
+        writer.add_type("adapter")
+        writer.add_string("adapter.type", "lora")
+    else:
+        writer.add_type("model")
     try:
         metadata = Metadata.load(None, folder, None, n_params)
         generation = read_json(folder, "generation_config.json") or {}
         if "penalty_repeat" not in generation:  # gguf 0.19 does not know transformers' name for it
             metadata.sampling_penalty_repeat = generation.get("repetition_penalty")
         metadata.name = folder.name if metadata.name is None else metadata.name
-        metadata.size_label = metadata.size_label or size_label(n_params, *expert_shares)
+        if expert_shares is not None:
+            metadata.size_label = metadata.size_label or size_label(n_params, *expert_shares)
         metadata.set_gguf_meta_model(writer)
     except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
         problem = " ".join(str(error).split())
