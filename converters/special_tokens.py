@@ -36,11 +36,14 @@ def write_special_tokens(
     n_vocab: int | None = None,
     kinds: tuple[str, ...] = KINDS,
     fallback_ids: Mapping[str, int] | None = None,
+    replaced_ids: Mapping[str, int] | None = None,
+    chat_templates: bool = True,
 ) -> None:
-    """Write ids, add-flags, chat templates and normalizer flags.
+    """Write ids, add-flags, chat templates (unless told not to) and normalizer flags.
 
-    `kinds` are looked for in the files; `fallback_ids` stand in for kinds that no file gives. Ids of `n_vocab` and
-    above are left out. Raises TokenizerError and CheckpointFileError.
+    `kinds` are looked for in the files; `fallback_ids` stand in for kinds that no file gives, `replaced_ids` take the
+    place of what the files give. Ids of `n_vocab` and above are left out. Raises TokenizerError and
+    CheckpointFileError.
     """
     tokenizer = read_json(folder, "tokenizer.json") or {}
     config = read_json(folder, "tokenizer_config.json") or {}
@@ -50,12 +53,15 @@ def write_special_tokens(
             special.read_post_processor(tokenizer.get("post_processor") or {})
         special.read_flags()
         ids = _ids(special, tokenizer.get("added_tokens") or [], read_json(folder, "config.json") or {}, n_vocab)
-        templates = list(_named_templates(_chat_template(folder, config))) if config else []
+        templates = list(_named_templates(_chat_template(folder, config))) if config and chat_templates else []
         flags = dict(_normalizer_flags(tokenizer.get("normalizer") or {}))
     except (AttributeError, TypeError, IndexError, KeyError) as error:
         raise TokenizerError("tokenizer.json or tokenizer_config.json", f"is not as expected ({error!r})") from error
 
-    for kind, token_id in {**(fallback_ids or {}), **ids}.items():
+    for kind, token_id in (fallback_ids or {}).items():
+        if n_vocab is None or token_id < n_vocab:
+            ids.setdefault(kind, token_id)
+    for kind, token_id in {**ids, **{k: i for k, i in (replaced_ids or {}).items() if k in ids}}.items():
         if kind in ID_KEYS:
             keys.uint32(ID_KEYS[kind], token_id)
     for kind, add in special.add.items():

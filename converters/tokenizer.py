@@ -1,92 +1,198 @@
 """From a checkpoint's tokenizer files to the tokenizer keys of GGUF.
 
-Three kinds are told apart, in this order: `tokenizer.model` (SentencePiece); a tokenizer.json that was made from
-SentencePiece (BPE with byte fallback); any other BPE tokenizer.json. The first two become llama.cpp's "llama"
-tokenizer, the last its "gpt2" tokenizer with a named pre-tokenizer. Nothing here reads weights.
+There are two kinds: llama.cpp's "llama" tokenizer, from a SentencePiece model (tokenizer.model) or what is left of one
+in tokenizer.json, and its "gpt2" tokenizer, from any other BPE, with a named pre-tokenizer. Which kind a checkpoint is,
+where it could be either, is for its family to say: hence a function for each order of preference. None reads weights.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gguf import TokenType
-from sentencepiece import SentencePieceProcessor
-from tokenizers import AddedToken, Tokenizer
 
 from converters.checkpoint import read_json
 from converters.errors import CheckpointFileError, TokenizerError
 from converters.gguf_file import Keys
+from converters.hf_tokenizer import load_tokenizer
 from converters.pretokenizers import pre_tokenizer_name
+from converters.sentencepiece_tokenizer import (
+    ADDED_SCORE,
+    MODEL_FILE,
+    internlm2_vocabulary,
+    phi3_sentencepiece_vocabulary,
+    sentencepiece_vocabulary,
+)
 from converters.special_tokens import write_special_tokens
+from converters.vocabulary import Vocabulary, added_token
 
-ADDED_SCORE = -1000.0
-PADDING_SCORE = -10000.0
-NAMED_TOKENS = tuple(f"{kind}_token" for kind in ("bos", "eos", "unk", "sep", "pad", "cls", "mask"))
-SENTENCEPIECE_SPACE = "▁"
-
-PLAIN_CLASSES = ("", "PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend")
-LLAMA_CLASSES = ("LlamaTokenizer", "LlamaTokenizerFast")
-LLAMA_CLASS_TOKENS = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """`model` and `pre` are llama.cpp's names; `tokens`, `types` and `scores` (SentencePiece only) go by id."""
-
-    model: str
-    pre: str
-    tokens: list[str]
-    types: list[int]
-    scores: list[float] = field(default_factory=list)
-    merges: list[str] = field(default_factory=list)
+__all__ = [
+    "Vocabulary",
+    "bpe_or_sentencepiece",
+    "bpe_vocabulary",
+    "internlm2_vocabulary",
+    "llama_vocabulary",
+    "phi3_vocabulary",
+    "sentencepiece_json_vocabulary",
+    "sentencepiece_or_bpe",
+    "sentencepiece_vocabulary",
+    "write_llama_tokenizer",
+    "write_special_tokens",
+    "write_tokenizer",
+]
 
 
-def read_vocabulary(folder: Path, config: dict[str, Any]) -> Vocabulary:
-    """The vocabulary, padded to config's vocab_size where the kind of tokenizer calls for it.
+def bpe_vocabulary(folder: Path, config: Mapping[str, Any]) -> Vocabulary:
+    """The vocabulary of a byte-level BPE: tokenizer.json, or vocab.json and merges.txt, padded to config's vocab_size.
 
     Raises CheckpointFileError for missing or damaged files, UnknownPreTokenizer, and TokenizerError for files that do
     not fit together.
     """
-    if (folder / "tokenizer.model").is_file():
-        return _from_sentencepiece(folder, config["vocab_size"])
     content = read_json(folder, "tokenizer.json")
-    if content is None:
-        raise CheckpointFileError(folder, "has no tokenizer.json and no tokenizer.model")
-    try:
-        model = content["model"]
-        kind = model["type"]
-        has_byte_fallback = bool(model.get("byte_fallback", False))
-        decoder = (content.get("decoder") or {}).get("type")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise TokenizerError("tokenizer.json", f"has no model with a type ({error!r})") from error
-    if kind != "BPE":
+    model = (content or {}).get("model") or {}
+    if content is not None and (kind := _kind(model)) != "BPE":
         raise TokenizerError("tokenizer.json", f"its model is {kind}, but only BPE is converted")
-    try:
-        if has_byte_fallback and decoder == "Sequence":
-            return _from_sentencepiece_json(folder, content, config)
-        return _from_bpe(folder, content, config["vocab_size"])
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise TokenizerError("tokenizer.json or tokenizer_config.json", f"is not as expected ({error!r})") from error
+    merges = _merges(folder, model)
+    tokenizer = load_tokenizer(folder).tokenizer
+    pre = pre_tokenizer_name(tokenizer)
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    by_id = _by_id(vocabulary)
+    size = config.get("vocab_size") or len(vocabulary)
+    if max(by_id) >= size:
+        raise TokenizerError("tokenizer.json", f"has the id {max(by_id)}, but config.json's vocab_size is {size}")
+    added = tokenizer.get_added_tokens_decoder()
+    tokens, types = [], []
+    for i in range(size):
+        if i not in by_id:
+            token, token_type = f"[PAD{i}]", int(TokenType.UNUSED)
+        elif i in added:
+            token = by_id[i]
+            if not added[i].normalized:
+                # llama.cpp looks for these as they are after a round trip.
+                token = tokenizer.decode(tokenizer.encode(token, add_special_tokens=False).ids, False)
+            token, token_type = added_token(token, special=added[i].special)
+        else:
+            token, token_type = by_id[i], int(TokenType.NORMAL)
+        tokens.append(token)
+        types.append(token_type)
+    by_text = {token.content: i for i, token in sorted(added.items())}
+    return Vocabulary("gpt2", pre, tokens, types, merges=merges, added=by_text)
 
 
-def write_tokenizer(keys: Keys, folder: Path, vocabulary: Vocabulary, vocab_size: int) -> None:
-    """Write all tokenizer keys, in the order of the reference."""
-    tokenizer_config = read_json(folder, "tokenizer_config.json") or {}
-    if (prefix := tokenizer_config.get("add_prefix_space")) is not None:
-        keys.bool("tokenizer.ggml.add_space_prefix", prefix)
+def sentencepiece_json_vocabulary(folder: Path) -> Vocabulary:
+    """What is left of a SentencePiece model in tokenizer.json: the pieces, but not their scores. It is not padded.
+
+    Raises CheckpointFileError and TokenizerError.
+    """
+    loaded = load_tokenizer(folder)
+    tokenizer = loaded.tokenizer
+    n_base = tokenizer.get_vocab_size(with_added_tokens=False)
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    by_id = _by_id(vocabulary)
+    special_ids = {vocabulary[token] for token in loaded.special if token in vocabulary}
+    tokens, types = [], []
+    for i in range(n_base):
+        if i not in by_id:
+            raise TokenizerError("tokenizer.json", f"has {n_base} pieces, but none has the id {i}")
+        is_byte = re.fullmatch("<0x[0-9A-Fa-f]{2}>", by_id[i])
+        plain = TokenType.CONTROL if i in special_ids else TokenType.NORMAL
+        tokens.append(by_id[i])
+        types.append(int(TokenType.BYTE if is_byte else plain))
+    added = {token.content: i for i, token in sorted(tokenizer.get_added_tokens_decoder().items())}
+    for text, i in added.items():
+        if i >= n_base:
+            tokens.append(text)
+            types.append(int(TokenType.CONTROL if i in special_ids else TokenType.USER_DEFINED))
+    return Vocabulary("llama", "default", tokens, types, [ADDED_SCORE] * len(tokens), added=added)
+
+
+def llama_vocabulary(folder: Path, config: Mapping[str, Any]) -> Vocabulary:
+    """For Llama and its kin: tokenizer.model, else a tokenizer.json made from one (BPE with byte fallback), else BPE.
+
+    Raises as `sentencepiece_vocabulary` and `bpe_vocabulary`.
+    """
+    if (folder / MODEL_FILE).is_file():
+        return sentencepiece_vocabulary(folder, config.get("vocab_size"))
+    content = read_json(folder, "tokenizer.json")
+    if content is None and (folder / "tekken.json").is_file():
+        raise CheckpointFileError(
+            folder, "has tekken.json, but no tokenizer.json, which is needed; take it from a checkpoint that has one"
+        )
+    if content is not None:
+        model = content.get("model")
+        decoder = content.get("decoder")
+        from_sentencepiece = isinstance(model, dict) and bool(model.get("byte_fallback")) and _kind(model) == "BPE"
+        if from_sentencepiece and isinstance(decoder, dict) and decoder.get("type") == "Sequence":
+            return sentencepiece_json_vocabulary(folder)
+    return bpe_vocabulary(folder, config)
+
+
+def sentencepiece_or_bpe(folder: Path, config: Mapping[str, Any]) -> Vocabulary:
+    """For Qwen 2 and later, Gemma 3, and the first DeepSeek: tokenizer.model, else BPE. Raises as those do."""
+    if (folder / MODEL_FILE).is_file():
+        return sentencepiece_vocabulary(folder, config.get("vocab_size"))
+    return bpe_vocabulary(folder, config)
+
+
+def bpe_or_sentencepiece(folder: Path, config: Mapping[str, Any]) -> Vocabulary:
+    """For MPT: BPE where there is a tokenizer.json or vocab.json, else tokenizer.model. Raises as those do."""
+    if (folder / MODEL_FILE).is_file() and not any((folder / f).is_file() for f in ("tokenizer.json", "vocab.json")):
+        return sentencepiece_vocabulary(folder, config.get("vocab_size"))
+    return bpe_vocabulary(folder, config)
+
+
+def phi3_vocabulary(folder: Path, config: Mapping[str, Any]) -> Vocabulary:
+    """For Phi 3 and 4: BPE if tokenizer_config.json says GPT2Tokenizer, else tokenizer.model. Raises as those do."""
+    if (read_json(folder, "tokenizer_config.json") or {}).get("tokenizer_class") == "GPT2Tokenizer":
+        return bpe_vocabulary(folder, config)
+    return phi3_sentencepiece_vocabulary(folder, config.get("vocab_size"))
+
+
+def read_vocabulary(folder: Path, config: Mapping[str, Any]) -> Vocabulary:
+    """`llama_vocabulary` by its former name."""
+    return llama_vocabulary(folder, config)
+
+
+def write_tokenizer(
+    keys: Keys,
+    folder: Path,
+    vocabulary: Vocabulary,
+    vocab_size: int | None = None,
+    *,
+    ids: Mapping[str, int] | None = None,
+    replaced_ids: Mapping[str, int] | None = None,
+) -> None:
+    """Write all tokenizer keys, in the order of the reference.
+
+    `ids` (kind -> id, such as "eot") stand in for kinds that no file gives; `replaced_ids` take the place of what the
+    files give. With a `vocab_size` the rules of `write_llama_tokenizer` hold. Raises CheckpointFileError and
+    TokenizerError.
+    """
+    if vocab_size is not None:
+        write_llama_tokenizer(keys, folder, vocabulary, vocab_size)
+        return
     keys.string("tokenizer.ggml.model", vocabulary.model)
     keys.string("tokenizer.ggml.pre", vocabulary.pre)
     keys.array("tokenizer.ggml.tokens", vocabulary.tokens)
     keys.array("tokenizer.ggml.scores", vocabulary.scores)
     keys.array("tokenizer.ggml.token_type", vocabulary.types)
+    if vocabulary.add_space_prefix is not None:
+        keys.bool("tokenizer.ggml.add_space_prefix", vocabulary.add_space_prefix)
     keys.array("tokenizer.ggml.merges", vocabulary.merges)
     # The pieces of a "gpt2" vocabulary are not counted against the ids: the reference does not either.
-    write_special_tokens(keys, folder, n_vocab=len(vocabulary.tokens) if vocabulary.scores else None)
+    n_vocab = len(vocabulary.tokens) if vocabulary.scores else None
+    write_special_tokens(keys, folder, n_vocab=n_vocab, fallback_ids=ids, replaced_ids=replaced_ids)
+
+
+def write_llama_tokenizer(keys: Keys, folder: Path, vocabulary: Vocabulary, vocab_size: int) -> None:
+    """`write_tokenizer` with the rules that llama.cpp has for the Llama family alone; raises as that."""
+    tokenizer_config = read_json(folder, "tokenizer_config.json") or {}
+    if (prefix := tokenizer_config.get("add_prefix_space")) is not None:
+        keys.bool("tokenizer.ggml.add_space_prefix", prefix)
+    write_tokenizer(keys, folder, vocabulary)
     # Two families are known to the reference by nothing but the size of their vocabulary: CodeLlama and Granite (whose
     # size SmolLM shares).
     if vocab_size == 32016:
@@ -96,175 +202,47 @@ def write_tokenizer(keys: Keys, folder: Path, vocabulary: Vocabulary, vocab_size
         keys.bool("tokenizer.ggml.add_bos_token", False)
 
 
-def _from_sentencepiece(folder: Path, vocab_size: int) -> Vocabulary:
-    path = folder / "tokenizer.model"
-    processor = SentencePieceProcessor()
-    try:
-        processor.LoadFromFile(str(path))
-    except (RuntimeError, OSError) as error:
-        raise CheckpointFileError(
-            path, "is not a SentencePiece model; download it again, or remove it where tokenizer.json is to be used"
-        ) from error
-    tokens = [f"[PAD{i}]" for i in range(vocab_size)]
-    scores = [PADDING_SCORE] * vocab_size
-    types = [int(TokenType.UNUSED)] * vocab_size
-    for i in range(min(processor.vocab_size(), vocab_size)):
-        tokens[i], scores[i], types[i] = processor.IdToPiece(i), processor.GetScore(i), _piece_type(processor, i)
-
-    for content, i in (read_json(folder, "added_tokens.json") or {}).items():
-        if type(i) is not int or i < -vocab_size:
-            raise TokenizerError("added_tokens.json", f"gives {content!r} the id {i!r}")
-        if i < vocab_size:
-            tokens[i], scores[i], types[i] = content, ADDED_SCORE, int(TokenType.USER_DEFINED)
-    for i, token in _added_tokens_decoder(folder):
-        if i < vocab_size:
-            tokens[i], types[i] = _added_token(token["content"], special=bool(token.get("special")))
-            scores[i] = ADDED_SCORE
-    return Vocabulary("llama", "default", tokens, types, scores)
+def _kind(model: Any) -> str:
+    """The kind of model; old files do not name it, but only a BPE has merges."""
+    if not isinstance(model, dict) or not isinstance(kind := model.get("type", "BPE"), str) or not model:
+        raise TokenizerError("tokenizer.json", "has no model with a type")
+    return kind if "type" in model or "merges" in model else "of an unknown kind"
 
 
-def _piece_type(processor: SentencePieceProcessor, i: int) -> int:
-    if processor.IsUnknown(i):
-        return int(TokenType.UNKNOWN)
-    if processor.IsControl(i):
-        return int(TokenType.CONTROL)
-    if processor.IsUnused(i):
-        return int(TokenType.UNUSED)
-    return int(TokenType.BYTE if processor.IsByte(i) else TokenType.NORMAL)
+def _by_id(vocabulary: Mapping[str, int]) -> dict[int, str]:
+    by_id = {i: token for token, i in vocabulary.items()}
+    if not by_id:
+        raise TokenizerError("tokenizer.json", "has no tokens")
+    if len(by_id) < len(vocabulary):
+        token, i = next((token, i) for token, i in sorted(vocabulary.items()) if by_id[i] != token)
+        raise TokenizerError("tokenizer.json", f"gives both {token!r} and {by_id[i]!r} the id {i}")
+    return by_id
 
 
-def _added_tokens_decoder(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(id, properties) of the added tokens in tokenizer_config.json."""
-    decoder = (read_json(folder, "tokenizer_config.json") or {}).get("added_tokens_decoder") or {}
-    try:
-        for i, token in decoder.items():
-            if int(i) < 0 or not isinstance(token["content"], str):
-                raise ValueError(i)
-            yield int(i), token
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise TokenizerError("tokenizer_config.json", f"added_tokens_decoder is not as expected ({error!r})") from error
-
-
-def _added_token(text: str, *, special: bool) -> tuple[str, int]:
-    """The text and type of an added token. Some makers do not mark their control tokens as special; looks tell them."""
-    if special or _looks_special(text):
-        return text, int(TokenType.CONTROL)
-    return text.replace(SENTENCEPIECE_SPACE, " "), int(TokenType.USER_DEFINED)
-
-
-def _looks_special(text: str) -> bool:
-    return (
-        text in ("<pad>", "<mask>", "<2mass>", "[@BOS@]")
-        or (text.startswith(("<|", "<｜")) and text.endswith(("|>", "｜>")) and text[1] == text[-2])
-        or (text.startswith("<unused") and text.endswith(">"))
-    )
-
-
-def _from_bpe(folder: Path, content: dict[str, Any], vocab_size: int) -> Vocabulary:
-    tokenizer, _ = _load(folder, content, rebuilt=False)
-    pre = pre_tokenizer_name(tokenizer)
-    by_id = {i: token for token, i in tokenizer.get_vocab(with_added_tokens=True).items()}
-    if max(by_id) >= vocab_size:
-        raise TokenizerError("tokenizer.json", f"has the id {max(by_id)}, but config.json's vocab_size is {vocab_size}")
-    added = tokenizer.get_added_tokens_decoder()
-    tokens, types = [], []
-    for i in range(vocab_size):
-        if i not in by_id:
-            token, token_type = f"[PAD{i}]", int(TokenType.UNUSED)
-        elif i in added:
-            token = by_id[i]
-            if not added[i].normalized:
-                # llama.cpp looks for these as they are after a round trip.
-                token = tokenizer.decode(tokenizer.encode(token, add_special_tokens=False).ids, False)
-            token, token_type = _added_token(token, special=added[i].special)
-        else:
-            token, token_type = by_id[i], int(TokenType.NORMAL)
-        tokens.append(token)
-        types.append(token_type)
-    return Vocabulary("gpt2", pre, tokens, types, merges=_merges(content["model"]))
-
-
-def _merges(model: dict[str, Any]) -> list[str]:
+def _merges(folder: Path, model: Mapping[str, Any]) -> list[str]:
     """Merges as "left right"; a space within a part (only seen in pairs, not in strings) is written as Ġ."""
     merges = model.get("merges") or []
-    if merges and isinstance(merges[0], str):
+    if not isinstance(merges, list):
+        raise TokenizerError("tokenizer.json", f"its merges are of type {type(merges).__name__}, expected a list")
+    if not merges:
+        return _merges_txt(folder / "merges.txt")
+    if all(isinstance(merge, str) for merge in merges):
         return list(merges)
-    return [" ".join(part.replace(" ", "Ġ") for part in pair) for pair in merges]
+    if all(isinstance(merge, list) and all(isinstance(part, str) for part in merge) for merge in merges):
+        return [" ".join(part.replace(" ", "Ġ") for part in pair) for pair in merges]
+    raise TokenizerError("tokenizer.json", "its merges are neither all texts nor all pairs of texts")
 
 
-def _from_sentencepiece_json(folder: Path, content: dict[str, Any], config: dict[str, Any]) -> Vocabulary:
-    """What is left of a SentencePiece model in tokenizer.json: the pieces, but not their scores."""
-    tokenizer_config = read_json(folder, "tokenizer_config.json") or {}
-    tokenizer_class = tokenizer_config.get("tokenizer_class") or config.get("tokenizer_class") or ""
-    if tokenizer_class not in (*PLAIN_CLASSES, *LLAMA_CLASSES):
-        raise TokenizerError("tokenizer_config.json", f"the tokenizer_class {tokenizer_class} is not converted")
-    # For Llama's own class transformers builds the tokenizer anew, from the pieces alone.
-    rebuilt = (
-        tokenizer_class in LLAMA_CLASSES
-        and config["model_type"] == "llama"
-        and '"ByteLevel"' not in json.dumps(content, ensure_ascii=False)
-    )
-    tokenizer, named = _load(folder, content, rebuilt=rebuilt)
-    n_base = tokenizer.get_vocab_size(with_added_tokens=False)
-    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
-    by_id = {i: token for token, i in vocabulary.items()}
-    special_ids = {vocabulary[token] for token in named if token in vocabulary}
-    tokens, types = [], []
-    for i in range(n_base):
-        if i not in by_id:
-            raise TokenizerError("tokenizer.json", f"has {n_base} pieces, but none has the id {i}")
-        is_byte = re.fullmatch("<0x[0-9A-Fa-f]{2}>", by_id[i])
-        plain = TokenType.CONTROL if i in special_ids else TokenType.NORMAL
-        tokens.append(by_id[i])
-        types.append(int(TokenType.BYTE if is_byte else plain))
-    for i, added in sorted(tokenizer.get_added_tokens_decoder().items()):
-        if i >= n_base:
-            tokens.append(added.content)
-            types.append(int(TokenType.CONTROL if i in special_ids else TokenType.USER_DEFINED))
-    return Vocabulary("llama", "default", tokens, types, [ADDED_SCORE] * len(tokens))
-
-
-def _load(folder: Path, content: dict[str, Any], *, rebuilt: bool) -> tuple[Tokenizer, list[str]]:
-    """The tokenizer with every token the other files add to it, as transformers loads it; and its named special tokens.
-
-    `rebuilt` drops the added tokens of tokenizer.json unless tokenizer_config.json lists none.
-    """
-    config = read_json(folder, "tokenizer_config.json") or {}
-    listed = {i: AddedToken(**token) for i, token in _added_tokens_decoder(folder)}
-    if "added_tokens_decoder" not in config:
-        config |= read_json(folder, "special_tokens_map.json") or {}
-        for name, i in (read_json(folder, "added_tokens.json") or {}).items():
-            listed[i] = AddedToken(name)
-        for token in content.get("added_tokens") or []:
-            listed[token["id"]] = AddedToken(**{key: value for key, value in token.items() if key != "id"})
-    source = {**content, "added_tokens": []} if rebuilt else content
+def _merges_txt(path: Path) -> list[str]:
+    """The pairs of words in merges.txt, [] when there is no such file. What is no pair does not count."""
+    if not path.is_file():
+        return []
     try:
-        tokenizer = Tokenizer.from_str(json.dumps(source))
-    except Exception as error:
-        raise TokenizerError("tokenizer.json", f"is not understood ({error})") from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-
-    defaults = LLAMA_CLASS_TOKENS if rebuilt else {}
-    named = list(dict.fromkeys(_named_tokens({**defaults, **config})))
-    present = {repr(token) for token in tokenizer.get_added_tokens_decoder().values()}
-    to_add = [token for _, token in sorted(listed.items()) if repr(token) not in present]
-    have = {token.content for token in (*tokenizer.get_added_tokens_decoder().values(), *to_add)}
-    to_add += [AddedToken(token, special=True) for token in named if token not in have]
-    for token in to_add:
-        token.special = token.special or token.content in named
-    tokenizer.add_tokens(to_add)
-    return tokenizer, named
-
-
-def _named_tokens(config: dict[str, Any]) -> Iterator[str]:
-    """The texts of all special tokens that tokenizer_config.json gives a role or lists as extra ones."""
-    extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
-    others = [key for key in config if key.endswith("_token") and key not in NAMED_TOKENS]
-    entries = [config.get(key) for key in NAMED_TOKENS]
-    entries += [config[key] for key in others if isinstance(config[key], str)]
-    entries += list(extra.values() if isinstance(extra, dict) else extra)
-    for entry in entries:
-        text = entry.get("content") if isinstance(entry, dict) else entry
-        if isinstance(text, str):
-            yield text
+        with path.open(encoding="utf-8") as file:
+            lines = list(file)
+    except (OSError, ValueError) as error:
+        raise CheckpointFileError(path, f"cannot be read ({error})") from error
+    if lines and lines[0].strip().startswith("#"):
+        del lines[0]
+    pairs = [line.split(None, 3) for line in lines]
+    return [" ".join(pair) for pair in pairs if len(pair) == 2]
