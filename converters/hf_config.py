@@ -96,6 +96,25 @@ def first(config: Config, names: Sequence[str]) -> Any:
     return next((config[name] for name in names if name in config), None)
 
 
+def require_sizes(config: Config, *keys: str, least: int = 1) -> None:
+    """Raise UnsupportedConfig unless each of `keys` is a whole number of at least `least`, and not beyond belief.
+
+    For what a family needs beside the sizes that all have, where transformers does not see to it.
+    """
+    for key in keys:
+        limit = LIMITS.get(key, 10_000_000)
+        if type(value := config.get(key)) is not int or not least <= value <= limit:
+            wanted = f"a whole number of at least {least} and at most {limit:,} is needed"
+            raise UnsupportedConfig(key, value, wanted)
+
+
+def require_numbers(config: Config, *keys: str) -> None:
+    """Raise UnsupportedConfig unless each of `keys` is a positive number."""
+    for key in keys:
+        if type(value := config.get(key)) not in (int, float) or not 0 < value < MAX_ROPE_NUMBER:
+            raise UnsupportedConfig(key, value, "a positive number is needed")
+
+
 def one_spelling(config: Config) -> Config:
     """`config` with the defaults of its model type, a multimodal one's `text_config` moved to the top, and all of the
     rotary embedding under `rope_parameters` (flat, or by type of layer); {} where there is none.
