@@ -424,6 +424,9 @@ def test_unknown_pre_tokenizer_is_known_before_weights_are(tmp_path: Path) -> No
     tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer["pre_tokenizer"]["pretokenizers"][1]["use_regex"] = False
     write_json(folder / "tokenizer.json", tokenizer)
+    # A GPT2Tokenizer would bring its own pre-tokenizer.
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    write_json(folder / "tokenizer_config.json", {**settings, "tokenizer_class": "PreTrainedTokenizerFast"})
     with pytest.raises(UnknownPreTokenizer) as caught:
         check(folder)
     assert len(caught.value.fingerprint) == 64
