@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,13 +21,26 @@ FORMATS: tuple[tuple[str, str, Callable[[Path], list[Tensor]]], ...] = (
 optimizer states) are not the model's."""
 
 
+MAX_PARTS = 99999
+"""As many as the five digits of a file name can count."""
+
+MAX_JSON_BYTES = 50_000_000
+"""More than the largest tokenizer.json known. Parsed, a hostile file takes some twenty times as much."""
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
 def read_json(folder: Path, name: str) -> dict[str, Any] | None:
     """The JSON object in a file of the folder, None when there is no such file. Raises CheckpointFileError."""
     path = folder / name
-    if not path.is_file():
+    if not _is_there(path):
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(MAX_JSON_BYTES + 1)
+        if len(data) > MAX_JSON_BYTES:
+            raise CheckpointFileError(path, f"is larger than {MAX_JSON_BYTES} bytes, which is not believed")
+        content = json.loads(data.decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointFileError(path, f"is not readable JSON ({error}); download it again") from error
     if not isinstance(content, dict):
@@ -34,9 +48,44 @@ def read_json(folder: Path, name: str) -> dict[str, Any] | None:
     return content
 
 
+def _is_there(path: Path) -> bool:
+    """Whether there is a file. Raises CheckpointFileError for what is none: reading a pipe may never end."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise CheckpointFileError(path, "is a link to a file that is not there; download it again") from None
+        return False
+    except (OSError, ValueError) as error:
+        raise CheckpointFileError(path, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    if not stat.S_ISREG(mode):
+        raise CheckpointFileError(path, f"is a {_file_kind(mode)}, expected a file")
+    return True
+
+
+def _file_kind(mode: int) -> str:
+    return "folder" if stat.S_ISDIR(mode) else "pipe" if stat.S_ISFIFO(mode) else "device or socket"
+
+
+def _require_weights(path: Path) -> None:
+    if not _is_there(path):
+        raise CheckpointFileError(path, "is missing; download it again")
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(LFS_POINTER))
+    except OSError as error:
+        raise CheckpointFileError(path, f"cannot be read ({error.strerror})") from error
+    if start == LFS_POINTER:
+        raise CheckpointFileError(path, "only tells where Git LFS keeps the file; run `git lfs pull`")
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json. Raises CheckpointFileError when the folder or the file is not there or not readable."""
-    if not folder.is_dir():
+    try:
+        is_folder = folder.is_dir()
+    except OSError as error:
+        raise CheckpointFileError(folder, f"cannot be read ({error.strerror})") from error
+    if not is_folder:
         raise CheckpointFileError(folder, "is not a folder; expected a checkpoint folder as the Hub keeps it")
     config = read_json(folder, "config.json")
     if config is None:
@@ -49,9 +98,13 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
 
     Raises CheckpointFileError when there are no weights, a part is missing or damaged, or index and parts disagree.
     """
+    try:
+        in_folder = sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        raise CheckpointFileError(folder, f"cannot be read ({error.strerror})") from error
     for prefix, suffix, read in FORMATS:
         index = read_json(folder, f"{prefix}{suffix}.index.json")
-        names = sorted(p.name for p in folder.iterdir() if p.name.startswith(prefix) and p.name.endswith(suffix))
+        names = [name for name in in_folder if name.startswith(prefix) and name.endswith(suffix)]
         if index is None and not names:
             continue
         if index is not None:
@@ -62,8 +115,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
             _require_whole_set(folder, names)
         tensors: dict[str, Tensor] = {}
         for name in names:
-            if not (folder / name).is_file():
-                raise CheckpointFileError(folder / name, "is missing; download it again")
+            _require_weights(folder / name)
             for tensor in read(folder / name):
                 if tensor.name in tensors:
                     raise CheckpointFileError(
@@ -78,6 +130,14 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
             )
         return tensors
     raise CheckpointFileError(folder, "has no weights: no model*.safetensors and no pytorch_model*.bin")
+
+
+def read_weights(path: Path, read: Callable[[Path], list[Tensor]]) -> list[Tensor] | None:
+    """What `read` makes of one file of weights, None when there is no such file. Raises CheckpointFileError."""
+    if not _is_there(path):
+        return None
+    _require_weights(path)
+    return read(path)
 
 
 def _weight_map(folder: Path, index_name: str, index: dict[str, Any]) -> dict[str, str]:
@@ -98,7 +158,7 @@ def _require_whole_set(folder: Path, names: list[str]) -> None:
         stem = name.removesuffix(".safetensors").removesuffix(".bin")
         head, _, total = stem.rpartition("-of-")
         start, _, number = head.rpartition("-")
-        if not (start and number.isdecimal() and total.isdecimal()):
+        if not (start and number.isdecimal() and total.isdecimal() and len(total) <= len(str(MAX_PARTS))):
             continue
         for i in range(1, int(total) + 1):
             part = f"{start}-{i:0{len(number)}d}-of-{total}{name[len(stem) :]}"

@@ -17,9 +17,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+MAX_MESSAGE = 2000
+
 
 class ConversionError(Exception):
-    """A checkpoint that cannot be converted. `str()` is one line."""
+    """A checkpoint that cannot be converted. `str()` is one line of characters that print.
+
+    Messages repeat names from files that anybody may have made: line ends and terminal sequences are escaped, and what
+    is longer than MAX_MESSAGE characters loses its middle.
+    """
+
+    def __init__(self, message: str) -> None:
+        if len(message) > MAX_MESSAGE:
+            message = f"{message[: MAX_MESSAGE // 2]} ... {message[-MAX_MESSAGE // 2 :]}"
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
 
 
 class CheckpointFileError(ConversionError):

@@ -14,12 +14,20 @@ Array = np.ndarray[Any, np.dtype[Any]]
 NUMPY_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 """How the types that weights come in are mapped. numpy has no bfloat16: its bits are carried as uint16."""
 
+CODES = {"F8_E4M3": "u1", "F8_E5M2": "u1", "F8_E8M0": "u1", "I8": "i1"}
+"""Types whose values mean a number only by a table or a scale; they are mapped as they are (see fp8.py)."""
+
+_MAPPED = {**NUMPY_TYPES, **CODES}
+
+MAX_DIMENSIONS = 64
+"""PyTorch's own limit. It bounds what the arithmetic on a hostile shape can cost."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
     """`offset` counts bytes in `path`; `strides` (in elements) where the values are not stored row by row.
 
-    `dtype` is spelled as in safetensors; only those in NUMPY_TYPES can be loaded.
+    `dtype` is spelled as in safetensors; only those in NUMPY_TYPES and CODES can be loaded.
     """
 
     name: str
@@ -33,12 +41,12 @@ class Tensor:
         """The part of it from row `start` to before row `stop` of the first axis."""
         stop = min(stop, self.shape[0])
         row = prod(self.shape[1:]) if self.strides is None else self.strides[0]
-        offset = self.offset + start * row * np.dtype(NUMPY_TYPES[self.dtype]).itemsize
+        offset = self.offset + start * row * np.dtype(_MAPPED[self.dtype]).itemsize
         return replace(self, shape=(stop - start, *self.shape[1:]), offset=offset)
 
     def load(self) -> Array:
         """A read-only view of `shape` on the mapped file; the map goes when the last view of it goes."""
-        dtype = np.dtype(NUMPY_TYPES[self.dtype])
+        dtype = np.dtype(_MAPPED[self.dtype])
         if prod(self.shape) == 0:
             return np.empty(self.shape, dtype)
         if self.strides is None:
