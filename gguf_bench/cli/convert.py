@@ -19,8 +19,16 @@ from gguf_bench.cli.state import State, pass_state
     help="Type of the weights; auto keeps a 16-bit checkpoint's own.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write this file.")
+@click.option(
+    "--converter",
+    type=click.Choice(["own", "upstream"]),
+    default="own",
+    show_default=True,
+    help="upstream is llama.cpp's, for families that ours does not know: needs gguf-bench[upstream] and -o, and may "
+    "run code that the checkpoint brings.",
+)
 @pass_state
-def convert(state: State, model: str, outtype: str, output: Path | None) -> None:
+def convert(state: State, model: str, outtype: str, output: Path | None, converter: str) -> None:
     """Convert a checkpoint (pulled first where it is on the Hub) to GGUF, and print the file's path.
 
     The bytes are those of llama.cpp's own converter, without its torch.
@@ -28,9 +36,15 @@ def convert(state: State, model: str, outtype: str, output: Path | None) -> None
     \b
     gguf-bench convert HuggingFaceTB/SmolLM2-135M-Instruct --outtype f16 -o smollm2.gguf
     gguf-bench convert ./my-finetune
+    gguf-bench convert ./odd-one --converter upstream -o odd-one.gguf
     """
     from gguf_bench import pipeline
     from gguf_bench.cli.bars import Bars
 
     (spec,) = state.specs([model])
+    if converter == "upstream":
+        if output is None:
+            raise click.UsageError("--converter upstream needs -o FILE; compare that file then")
+        click.echo(pipeline.convert_upstream(spec, state.store, outtype, output, Bars()))
+        return
     click.echo(pipeline.convert(spec, state.store, outtype, output, Bars()))
