@@ -111,7 +111,8 @@ def require_sizes(config: Config, *keys: str, least: int = 1) -> None:
 def require_numbers(config: Config, *keys: str) -> None:
     """Raise UnsupportedConfig unless each of `keys` is a positive number."""
     for key in keys:
-        if type(value := config.get(key)) not in (int, float) or not 0 < value < MAX_ROPE_NUMBER:
+        value: Any = config.get(key)
+        if type(value) not in (int, float) or not 0 < value < MAX_ROPE_NUMBER:
             raise UnsupportedConfig(key, value, "a positive number is needed")
 
 
