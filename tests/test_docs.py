@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from scripts.docs import documented
+from converters import ARCHITECTURES
+from scripts.docs import architectures, documented
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,3 +48,9 @@ def test_it_does_not_depend_on_the_terminal(monkeypatch) -> None:
         monkeypatch.setenv("COLUMNS", columns)
         pages.add(documented(tool, "tool"))
     assert len(pages) == 1
+
+
+def test_every_family_has_a_row() -> None:
+    page = architectures(ARCHITECTURES)
+    assert page.count("\n| ") == len(ARCHITECTURES) + 1
+    assert "| LlamaForCausalLM | llama | HuggingFaceTB/SmolLM2-135M-Instruct |" in page
