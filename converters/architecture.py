@@ -19,7 +19,7 @@ from converters.gguf_file import Keys
 from converters.hf_config import HIDDEN_SIZE, N_EXPERTS, N_HEADS, N_KV_HEADS, N_LAYERS, Config, first, one_spelling
 from converters.rope import write_rope_keys
 from converters.tensor import NUMPY_TYPES, Array, Tensor
-from converters.tokenizer import Vocabulary, read_vocabulary, write_tokenizer
+from converters.tokenizer import Vocabulary, bpe_vocabulary, write_tokenizer
 
 ARCHITECTURES: dict[str, type[Architecture]] = {}
 """Name in config.json -> class. Filled by subclassing."""
@@ -292,11 +292,11 @@ class Architecture:
 
     def read_vocabulary(self, folder: Path) -> Vocabulary:
         """The vocabulary of the checkpoint in `folder`, read as the reference reads it for this family."""
-        return read_vocabulary(folder, self.config)
+        return bpe_vocabulary(folder, self.config)
 
     def write_tokenizer(self, keys: Keys, folder: Path, vocabulary: Vocabulary) -> None:
         """Write all keys of the tokenizer."""
-        write_tokenizer(keys, folder, vocabulary, self.config["vocab_size"])
+        write_tokenizer(keys, folder, vocabulary)
 
     def extra_tensors(self) -> Iterator[tuple[str, Array]]:
         """(GGUF name, float32 values) of tensors that the checkpoint does not hold; they are written first."""
@@ -386,6 +386,14 @@ def require(config: Config, key: str, *allowed: Any) -> None:
     if config.get(key) not in allowed:
         wanted = " or ".join("nothing" if value is None else repr(value) for value in allowed)
         raise UnsupportedConfig(key, config.get(key), f"only {wanted} is converted faithfully")
+
+
+def require_numbers(config: Config, *keys: str) -> None:
+    """Raise UnsupportedConfig for a key that is missing or no number: where a model type is none of transformers',
+    nothing else looks at them."""
+    for key in keys:
+        if type(config.get(key)) not in (int, float):
+            raise UnsupportedConfig(key, config.get(key), "a number is needed")
 
 
 def interleave_halves(values: Array, n_heads: int) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from converters.architecture import (
@@ -17,6 +18,7 @@ from converters.gguf_file import Keys
 from converters.hf_config import Config
 from converters.rope import llama3_factors
 from converters.tensor import Array
+from converters.tokenizer import Vocabulary, llama_vocabulary, write_llama_tokenizer
 
 
 class Llama(Architecture):
@@ -48,6 +50,12 @@ class Llama(Architecture):
 
     def extra_tensors(self) -> Iterator[tuple[str, Array]]:
         yield from llama3_factors(self.config["rope_parameters"], self.head_dim)
+
+    def read_vocabulary(self, folder: Path) -> Vocabulary:
+        return llama_vocabulary(folder, self.config)
+
+    def write_tokenizer(self, keys: Keys, folder: Path, vocabulary: Vocabulary) -> None:
+        write_llama_tokenizer(keys, folder, vocabulary, self.config["vocab_size"])
 
 
 class LlamaBody(Llama):
