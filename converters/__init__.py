@@ -13,6 +13,7 @@ from converters.errors import (
     UnsafePickle,
     UnsupportedConfig,
 )
+from converters.lora import convert_lora
 from converters.pretokenizers import PRE_TOKENIZERS
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "check",
     "check_config",
     "convert",
+    "convert_lora",
     "inspect_checkpoint",
     "resolve_outtype",
 ]

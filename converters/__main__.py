@@ -1,4 +1,4 @@
-"""`python -m converters CHECKPOINT OUT [--outtype T]`: convert one checkpoint folder."""
+"""`python -m converters CHECKPOINT OUT [--outtype T] [--base FOLDER]`: convert one checkpoint folder, or an adapter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from converters import ConversionError, convert
+from converters import ConversionError, convert, convert_lora
 from converters.dtypes import OUT_TYPES
 
 
@@ -15,9 +15,13 @@ def main() -> int:
     parser.add_argument("checkpoint", type=Path, help="folder with config.json, tokenizer and weights")
     parser.add_argument("out", type=Path, help="the .gguf file to write")
     parser.add_argument("--outtype", choices=("auto", *OUT_TYPES), default="auto", help="default: %(default)s")
+    parser.add_argument("--base", type=Path, help="CHECKPOINT is a LoRA adapter of the model in this folder")
     arguments = parser.parse_args()
     try:
-        path = convert(arguments.checkpoint, arguments.out, arguments.outtype)
+        if arguments.base is not None:
+            path = convert_lora(arguments.checkpoint, arguments.base, arguments.out, arguments.outtype)
+        else:
+            path = convert(arguments.checkpoint, arguments.out, arguments.outtype)
     except ConversionError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
