@@ -1,0 +1,129 @@
+"""Qwen 1.5, 2, 2.5 and 3, dense and as mixtures of experts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from converters.architecture import CONTEXT_LENGTH, DECODER_TENSORS, Architecture, Rows, Weight, with_bias
+from converters.errors import CheckpointFileError, UnsupportedConfig
+from converters.experts import ROUTED_EXPERTS, shared_expert
+from converters.gguf_file import Keys
+from converters.hf_config import Config, first
+from converters.tokenizer import Vocabulary, sentencepiece_or_bpe
+
+QUERY_KEY_NORMS = {
+    "model.layers.{i}.self_attn.q_norm": Weight("blk.{i}.attn_q_norm", ("head",)),
+    "model.layers.{i}.self_attn.k_norm": Weight("blk.{i}.attn_k_norm", ("head",)),
+}
+NO_FEED_FORWARD = {name: row for name, row in DECODER_TENSORS.items() if ".mlp." not in name}
+
+
+class Qwen2(Architecture):
+    hf_names: ClassVar[tuple[str, ...]] = ("Qwen2ForCausalLM",)
+    gguf_name = "qwen2"
+    example = "Qwen/Qwen2.5-0.5B-Instruct"
+    model_types: ClassVar[tuple[str, ...]] = ("qwen2",)
+    tensors: ClassVar[Mapping[str, Rows]] = with_bias(
+        DECODER_TENSORS, q_proj=True, k_proj=True, v_proj=True, o_proj=False
+    )
+    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {"hidden_act": ("silu",), "is_causal": (True, None)}
+
+    def derive(self, config: Config) -> None:
+        """Raises UnsupportedConfig for a window that cuts what some layer sees: llama.cpp gives these models none."""
+        super().derive(config)
+        if not config["use_sliding_window"] or (window := config["sliding_window"]) is None:
+            return
+        slides = (
+            (config["max_window_layers"] < self.n_layers)
+            if (types := config["layer_types"]) is None
+            else ("sliding_attention" in types)
+        )
+        if slides and window < first(config, CONTEXT_LENGTH):
+            wanted = "llama.cpp lets all layers of this family see the whole context; false is converted"
+            raise UnsupportedConfig("use_sliding_window", True, wanted)
+
+    def read_vocabulary(self, folder: Path) -> Vocabulary:
+        refuse_embedding_model(folder)
+        return sentencepiece_or_bpe(folder, self.config)
+
+
+class Qwen3(Qwen2):
+    hf_names = ("Qwen3ForCausalLM",)
+    gguf_name = "qwen3"
+    example = "Qwen/Qwen3-0.6B"
+    model_types = ("qwen3",)
+    tensors: ClassVar = {**DECODER_TENSORS, **QUERY_KEY_NORMS}
+    expects: ClassVar = {**Qwen2.expects, "attention_bias": (False, None)}
+
+    def read_vocabulary(self, folder: Path) -> Vocabulary:
+        refuse_reranker(folder)
+        return super().read_vocabulary(folder)
+
+
+class Qwen2Moe(Architecture):
+    hf_names: ClassVar[tuple[str, ...]] = ("Qwen2MoeForCausalLM",)
+    gguf_name = "qwen2moe"
+    example = "Qwen/Qwen1.5-MoE-A2.7B-Chat"
+    model_types: ClassVar[tuple[str, ...]] = ("qwen2_moe",)
+    tensors: ClassVar[Mapping[str, Rows]] = {
+        **with_bias(NO_FEED_FORWARD, q_proj="qkv_bias", k_proj="qkv_bias", v_proj="qkv_bias", o_proj=False),
+        **ROUTED_EXPERTS,
+        **shared_expert("shared_expert"),
+        "model.layers.{i}.mlp.shared_expert_gate": Weight("blk.{i}.ffn_gate_inp_shexp", (1, "hidden")),
+    }
+    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "hidden_act": ("silu",),
+        "is_causal": (True, None),
+        "use_sliding_window": (False, None),
+        "decoder_sparse_step": (1,),
+        "mlp_only_layers": (None, []),
+        "norm_topk_prob": (False,),
+    }
+
+    def sizes(self) -> dict[str, int]:
+        return super().sizes() | {
+            "expert_feed_forward": self.config["moe_intermediate_size"],
+            "shared_feed_forward": self.config.get("shared_expert_intermediate_size", 0),
+        }
+
+    def write_keys(self, keys: Keys, file_type: int) -> None:
+        super().write_keys(keys, file_type)
+        keys.uint32(f"{self.gguf_name}.expert_feed_forward_length", self.config["moe_intermediate_size"])
+        if (shared := self.config.get("shared_expert_intermediate_size")) is not None:
+            keys.uint32(f"{self.gguf_name}.expert_shared_feed_forward_length", shared)
+
+
+class Qwen3Moe(Qwen2Moe):
+    hf_names = ("Qwen3MoeForCausalLM",)
+    gguf_name = "qwen3moe"
+    example = "Qwen/Qwen3-30B-A3B"
+    model_types = ("qwen3_moe",)
+    tensors: ClassVar = {**NO_FEED_FORWARD, **QUERY_KEY_NORMS, **ROUTED_EXPERTS}
+    expects: ClassVar = {**Qwen2Moe.expects, "norm_topk_prob": (True,), "attention_bias": (False, None)}
+
+
+def refuse_embedding_model(folder: Path) -> None:
+    """Raise CheckpointFileError where modules.json (of sentence-transformers) says that the outputs are pooled."""
+    if 'Pooling"' in _text(folder / "modules.json"):
+        raise CheckpointFileError(folder, "modules.json pools the outputs, but only models that write are converted")
+
+
+def refuse_reranker(folder: Path) -> None:
+    """Raise CheckpointFileError for a Qwen 3 that judges documents: the reference makes a classifier of it, which it
+    tells by the folder's name or the heading of the model card."""
+    kinds = ("qwen3-reranker", "qwen3-vl-reranker")
+    card = _text(folder / "README.md").lower()
+    if any(kind in str(folder).lower() or f"# {kind}" in card for kind in kinds):
+        raise CheckpointFileError(
+            folder, "is a reranker by its name or model card; only models that write are converted"
+        )
+
+
+def _text(path: Path) -> str:
+    """The text of a file, "" when there is none."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    except OSError as error:
+        raise CheckpointFileError(path, f"cannot be read ({error.strerror})") from error
