@@ -15,7 +15,7 @@ import yaml
 
 from converters.errors import UnsupportedConfig
 
-MAX_CARD_BYTES = 1_000_000
+MAX_CARD_BYTES = 100_000
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 QUANTIZED_NAME = re.compile(
     r"[-_.](awq|gptq|bnb|hqq|aqlm|eetq|quanto|torchao|exl\d|vptq|higgs|nvfp4|mxfp4|autoround|quantized|marlin"
@@ -67,7 +67,7 @@ def read_scaling(config: Mapping[str, Any]) -> Scaling | None:
     method = quantization.get("quant_method")
     if method is None and (quantization.get("load_in_4bit") or quantization.get("load_in_8bit")):
         method = "bitsandbytes"  # as it was written before there were others
-    if method is None or config.get("model_type") in BY_ARCHITECTURE.get(str(method), ()):
+    if method is None or (isinstance(method, str) and config.get("model_type") in BY_ARCHITECTURE.get(method, ())):
         return None
     if method == "fp8":
         block = _block("weight_block_size", quantization.get("weight_block_size"))
@@ -87,10 +87,10 @@ def _compressed_tensors(quantization: dict[str, Any]) -> Scaling:
     if not isinstance(weights, dict):
         wanted = "one group that says how weights were quantized is needed"
         raise UnsupportedConfig("quantization_config config_groups", _brief(groups), wanted)
-    if weights.get("strategy") not in ("channel", "block") or weights.get("group_size") is not None:
-        found = {key: weights.get(key) for key in ("strategy", "group_size")}
-        wanted = "only the strategies channel and block, without a group_size, are turned back"
-        raise UnsupportedConfig("quantization_config weights", _brief(found), wanted)
+    for key, accepted in {"strategy": ("channel", "block"), "group_size": (None,)}.items():
+        if weights.get(key) not in accepted:
+            wanted = "only the strategies channel and block, without a group_size, are turned back"
+            raise UnsupportedConfig(f"quantization_config {key}", _brief(weights.get(key)), wanted)
     return Scaling(".weight_scale", "_scale", _block("block_structure", weights.get("block_structure")))
 
 
