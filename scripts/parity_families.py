@@ -408,7 +408,6 @@ ROWS: dict[str, Row] = {
         "Phi3",
         {
             **BASE_BPE,
-            "head_dim": None,
             "hidden_size": 128,
             "original_max_position_embeddings": 64,
             "pad_token_id": 0,
@@ -744,6 +743,7 @@ ROWS: dict[str, Row] = {
         ),
         tokenizer="bpe",
         dtype="float32",
+        edit=but(tie_word_embeddings=None),
         outtypes=("f32", "f16", "bf16", "q8_0", "auto"),
         hand={
             "transformer.wte.weight": "49160x96",
@@ -859,6 +859,7 @@ ROWS: dict[str, Row] = {
             rotary_emb_base=10000,
             hidden_act="gelu_fast",
         ),
+        entries={"embed_out.weight": "49160x96"},
     ),
     "bloom-body": Row(
         "Bloom",
@@ -1302,7 +1303,7 @@ ROWS: dict[str, Row] = {
             **DECODER,
             f"{LAYER}self_attn.W_pack.weight": "288x96",
             f"{LAYER}self_attn.o_proj.weight": "96x96",
-            f"{LAYER}self_attn.rotary_emb.inv_freq": "12 float32",
+            f"{LAYER}self_attn.rotary_emb.inv_freq": "12",
         },
     ),
     "baichuan2-13b": Row(
