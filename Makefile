@@ -6,7 +6,7 @@ RUN := .venv/bin/python -m
 SETUP = @$(PYTHON) scripts/install.py $(if $(filter 1,$(CUDA)),--cuda) $(if $(filter 0,$(CUDA)),--no-cuda)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix docs wheel clean
+.PHONY: help demo test check parity fix docs wheel clean
 
 help:  ## say what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | sort | awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -28,6 +28,10 @@ check:  ## what CI runs: lint, formatting, types, generated docs, tests
 	$(RUN) scripts.docs --check
 	$(RUN) pytest
 
+parity:  ## compare the converter with llama.cpp's own, byte for byte (sets up torch and transformers in .parity)
+	$(SETUP) --extra test
+	$(RUN) scripts.parity
+
 fix:  ## mend what can be mended by itself: lint, formatting, generated docs
 	$(SETUP) --extra test
 	$(RUN) ruff check --fix .
@@ -44,4 +48,4 @@ wheel:  ## build dist/*.whl
 	@ls dist/*.whl
 
 clean:  ## remove .venv and everything built here (not your results, nor the cached llama.cpp)
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .parity build dist .mypy_cache .pytest_cache .ruff_cache

@@ -57,7 +57,7 @@ def record(name: str, row: Row) -> None:
     }
     path = CASES / f"{name}.json"
     had: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    results = {key: had.pop(key) for key in ("sums", "fails", "logits") if key in had}
+    results = {key: had.pop(key) for key in ("logits", "sums", "reference", "fails") if key in had}
     if had == case:
         case |= results
     print("as it was" if had == case else "recorded ", name)

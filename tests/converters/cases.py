@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,8 @@ from tests.smollm2 import write_json
 from tests.tiny import BITS, Array, write_safetensors
 
 CASES = HERE / "cases"
+NOTED = ("sums", "reference", "fails")
+"""What the reference made of a case: outtype -> SHA-256; which reference, where it was not the first; or its error."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,10 @@ class Case:
     files: dict[str, Any]
     folder: str
     outtypes: tuple[str, ...]
-    sums: dict[str, str]
-    """outtype -> SHA-256 of the reference's file."""
-    fails: str
-    """The reference's error when it cannot convert the case; "" when it can."""
+    noted: dict[str, Any]
+    """The keys of NOTED."""
+    logits: dict[str, Any]
+    """What transformers computes: `tokens`, and `last`, the logits after them."""
 
     @property
     def architecture(self) -> str:
@@ -53,8 +56,12 @@ class Case:
 
 def read_case(path: Path) -> Case:
     content = json.loads(path.read_text(encoding="utf-8"))
-    defaults: dict[str, Any] = {"layout": "one", "files": {}, "sums": {}, "fails": ""}
-    content = {**defaults, **content, "name": path.stem, "outtypes": tuple(content["outtypes"])}
+    content |= {
+        "name": path.stem,
+        "outtypes": tuple(content["outtypes"]),
+        "noted": {key: content[key] for key in NOTED if key in content},
+        "logits": content.get("logits", {}),
+    }
     return Case(**{key: content[key] for key in Case.__dataclass_fields__})
 
 
@@ -63,11 +70,12 @@ def read_cases() -> dict[str, Case]:
     return {path.stem: read_case(path) for path in sorted(CASES.glob("*.json"))}
 
 
-def write_case(parent: Path, case: Case) -> Path:
-    """Write the checkpoint to a new folder in `parent`, and return that folder."""
+def write_case(parent: Path, case: Case, tokenizer: Mapping[str, bytes] | None = None) -> Path:
+    """Write the checkpoint to a new folder in `parent`, and return that folder. `tokenizer` are other files than the
+    case's own."""
     folder = parent / case.folder
     folder.mkdir(parents=True)
-    for name, content in tokenizer_files(case.tokenizer).items():
+    for name, content in (tokenizer_files(case.tokenizer) if tokenizer is None else tokenizer).items():
         (folder / name).write_bytes(content)
     write_json(folder / "config.json", case.config)
     dtypes = tensor_types(case)
