@@ -239,6 +239,7 @@ class ModelLoader:
         job = {
             "job": "chat",
             "path": str(file.path),
+            "adapter": str(file.adapter.path) if file.adapter else None,
             "settings": settings,
             "template_kwargs": dict(spec.template_kwargs),
             "context": context or spec.context or CONTEXT,

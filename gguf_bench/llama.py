@@ -132,8 +132,8 @@ def supports_gpu_offload() -> bool:
 class Model:
     """A loaded GGUF: its vocabulary, its chat template, and facts about its file.
 
-    `metadata_only` reads the header and tensor list but no weights. Raises ModelError with llama.cpp's own reason when
-    the file cannot be loaded.
+    `adapter` is the GGUF of a LoRA adapter, which every context of the model computes with. `metadata_only` reads the
+    header and tensor list but no weights. Raises ModelError with llama.cpp's own reason when a file cannot be loaded.
     """
 
     def __init__(
@@ -142,6 +142,7 @@ class Model:
         *,
         gpu_layers: int = 0,
         extra_buffers: bool = True,
+        adapter: Path | None = None,
         metadata_only: bool = False,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
@@ -167,6 +168,15 @@ class Model:
         self.file_type: int = llama_cpp.llama_model_ftype(self.handle) & ~llama_cpp.LLAMA_FTYPE_GUESSED
         template = llama_cpp.llama_model_chat_template(self.handle, None)
         self.chat_template: str | None = template.decode("utf-8", "replace") if template else None
+        self.adapter = self._load_adapter(adapter) if adapter is not None else None
+
+    def _load_adapter(self, path: Path) -> Any:
+        """llama.cpp's handle of the adapter; it is freed with the model."""
+        log().errors.clear()
+        handle = llama_cpp.llama_adapter_lora_init(self.handle, os.fsencode(path))
+        if not handle:
+            raise ModelError(f"{path.name}: llama.cpp cannot apply it to {self.path.name}{log().why()}")
+        return handle
 
     def __del__(self) -> None:
         if getattr(self, "handle", None):
@@ -379,6 +389,10 @@ class Context:
         self.handle = llama_cpp.llama_init_from_model(model.handle, params)
         if not self.handle:
             raise ModelError(f"no memory for a context of {params.n_ctx} tokens{log().why()}")
+        if model.adapter is not None:
+            adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(model.adapter)
+            if llama_cpp.llama_set_adapters_lora(self.handle, adapters, 1, (ctypes.c_float * 1)(1.0)) != 0:
+                raise ModelError(f"llama.cpp cannot use the adapter of {model.path.name}{log().why()}")
         self.n_ctx: int = params.n_ctx
         self._model, self._memory = model, llama_cpp.llama_get_memory(self.handle)
         self._grammar = Grammar(model.vocab, gbnf) if gbnf else None

@@ -59,6 +59,7 @@ class GgufFile:
     """A whole GGUF file on disk. `path` is the first shard of a split one, `shard_paths` all of them.
 
     `quant` is llama.cpp's name of the file type; `bits_per_weight` is the real figure (8 · tensor bytes / parameters).
+    `adapter` is the LoRA adapter it is run with, itself a GGUF, whose `n_params` are its own.
     """
 
     path: Path
@@ -72,6 +73,7 @@ class GgufFile:
     context_train: int
     repo: str | None = None
     commit: str | None = None
+    adapter: GgufFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

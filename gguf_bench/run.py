@@ -42,6 +42,7 @@ def run(
     job = {
         "job": "run",
         "path": str(gguf.path),
+        "adapter": str(gguf.adapter.path) if gguf.adapter else None,
         "prompts": list(messages.items()),
         "samples": _samples(task),
         "settings": asdict(settings),

@@ -127,7 +127,7 @@ def quantize(job: Job, emit: Emit, _lines: Lines) -> None:
 
 
 def run(job: Job, emit: Emit, _lines: Lines) -> None:
-    """{path, prompts, samples, settings, ...} -> loaded, one answer a prompt, done.
+    """{path, adapter, prompts, samples, settings, ...} -> loaded, one answer a prompt, done.
 
     `prompts` is a list of [document_id, user message]; `samples` are messages about made-up documents, whose common
     beginning is what every prompt shares, whichever documents are asked about. Every prompt is tokenized before the
@@ -228,7 +228,7 @@ def _peak_rss_bytes() -> int:
 
 
 def chat(job: Job, emit: Emit, lines: Lines) -> None:
-    """{path, settings, ...}, then one {message, max_tokens} a line -> loaded, one answer a line, until input ends.
+    """{path, adapter, settings, ...}, then lines of {message, max_tokens} -> loaded, one answer a line, until input ends.
 
     What cannot be answered is answered with "refused", and the next line is read.
     """
@@ -266,8 +266,13 @@ def _load(job: Job, emit: Emit, layers: int) -> llama.Model:
             told = time.monotonic()
             emit("loading", done=done)
 
-    extra_buffers = job["settings"]["extra_buffers"]
-    return llama.Model(Path(job["path"]), gpu_layers=layers, extra_buffers=extra_buffers, on_progress=tell)
+    return llama.Model(
+        Path(job["path"]),
+        gpu_layers=layers,
+        extra_buffers=job["settings"]["extra_buffers"],
+        adapter=Path(job["adapter"]) if job.get("adapter") else None,
+        on_progress=tell,
+    )
 
 
 def _shared_prefix(prompts: Iterable[list[int]]) -> list[int]:
