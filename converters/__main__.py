@@ -10,6 +10,10 @@ from converters import ConversionError, convert, convert_lora
 from converters.dtypes import OUT_TYPES
 
 
+def warn(line: str) -> None:
+    sys.stderr.write(f"warning: {line}\n")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m converters", description="Convert a Hub checkpoint to GGUF.")
     parser.add_argument("checkpoint", type=Path, help="folder with config.json, tokenizer and weights")
@@ -19,9 +23,9 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         if arguments.base is not None:
-            path = convert_lora(arguments.checkpoint, arguments.base, arguments.out, arguments.outtype)
+            path = convert_lora(arguments.checkpoint, arguments.base, arguments.out, arguments.outtype, warn=warn)
         else:
-            path = convert(arguments.checkpoint, arguments.out, arguments.outtype)
+            path = convert(arguments.checkpoint, arguments.out, arguments.outtype, warn=warn)
     except ConversionError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -194,7 +194,7 @@ class Architecture:
         """Raises UnsupportedConfig when `config` says something this family's conversion does not know."""
         self.config = one_spelling(config)
         self.derive(self.config)
-        for key, allowed in {"quantization_config": (None,), "model_type": self.model_types, **self.expects}.items():
+        for key, allowed in {"model_type": self.model_types, **self.expects}.items():
             require(self.config, key, *allowed)
 
         rope = self.config["rope_parameters"]

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 from pathlib import Path
 
-import numpy as np
 from gguf import GGML_QUANT_VERSION, GGMLQuantizationType
 
 import converters.architectures  # noqa: F401 - fills the registry
 from converters.architecture import CONTEXT_LENGTH, Architecture, Planned, find_architecture, text_architectures
 from converters.checkpoint import read_config, read_tensors
-from converters.dtypes import F16, F32, OUT_TYPES, Q8_0, Q8_0_BLOCK, OutType, encode, encoded_bytes, working_type
+from converters.dtypes import F16, F32, OUT_TYPES, Q8_0, Q8_0_BLOCK, OutType
 from converters.errors import ConversionError
-from converters.gguf_file import Encoded, Keys, Piece, write_gguf
+from converters.fp8 import dequantized
+from converters.gguf_file import Keys
 from converters.hf_config import Config, first
 from converters.metadata import ExpertShares, write_general_keys
-from converters.tensor import Array, Tensor
-
-PIECE_VALUES = 1 << 20
-"""So many values are read, turned and written at once (more where a single row has more)."""
+from converters.parts import FromCheckpoint, Made, Warn, write_parts
+from converters.quantization import read_scaling, refuse_quantized
+from converters.tensor import Tensor
 
 F32_NAMES = (
     "_norm.weight", ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", "position_embd.weight", "token_types.weight",
@@ -45,6 +43,7 @@ class CheckpointSummary:
 
 def check_config(config: Config) -> None:
     """Raise UnknownArchitecture or UnsupportedConfig when a model with this config.json cannot be converted."""
+    refuse_quantized(config)
     find_architecture(config)
 
 
@@ -59,7 +58,7 @@ def inspect_checkpoint(folder: Path | str) -> CheckpointSummary:
     Raises ConversionError, above all UnknownArchitecture and UnknownPreTokenizer, when it cannot be converted.
     """
     folder = Path(folder)
-    model = find_architecture(read_config(folder))
+    model = _open(folder)
     vocabulary = model.read_vocabulary(folder)
     return CheckpointSummary(
         architecture=text_architectures(model.config)[0],
@@ -81,11 +80,19 @@ def resolve_outtype(checkpoint_dir: Path | str, outtype: str) -> str:
         out_type(outtype)
         return outtype
     folder = Path(checkpoint_dir)
-    return auto_outtype(find_architecture(read_config(folder)), read_tensors(folder).values())
+    return auto_outtype(_open(folder), read_tensors(folder).values())
+
+
+def _open(folder: Path) -> Architecture:
+    config = read_config(folder)
+    refuse_quantized(config, folder)
+    return find_architecture(config)
 
 
 def auto_outtype(model: Architecture, tensors: Iterable[Tensor]) -> str:
-    stored = (tensor.dtype for tensor in tensors if len(tensor.shape) > 1)
+    """By the tensors as they are stored, those of the text part, scales and all."""
+    text = (tensor for tensor in tensors if model.hf_name(tensor.name) is not None)
+    stored = (tensor.dtype for tensor in text if len(tensor.shape) > 1)
     return next((dtype.lower() for dtype in stored if dtype in ("BF16", "F16")), "f16")
 
 
@@ -102,22 +109,24 @@ def convert(
     out_file: Path | str,
     outtype: str = "f16",
     progress: Callable[[int, int], None] | None = None,
+    warn: Warn | None = None,
 ) -> Path:
     """Write the checkpoint as a GGUF file and return its path. A file that exists is replaced.
 
-    `outtype` is one of auto, f32, f16, bf16, q8_0. `progress` is called with (bytes done, bytes in all). Memory is
-    bounded by one arranged tensor and a few pieces. On any failure no file is left behind; what is wrong with the
-    checkpoint is raised as a ConversionError before anything is written.
+    `outtype` is one of auto, f32, f16, bf16, q8_0. `progress` is called with (bytes done, bytes in all), `warn` with a
+    line for each tensor that holds a NaN (without it, Python's warnings tell). Memory is bounded by one arranged tensor
+    and a few pieces. On any failure no file is left behind; what is wrong with the checkpoint is raised as a
+    ConversionError before anything is written.
     """
     folder, target = Path(checkpoint_dir), Path(out_file)
     if target.is_dir():
         raise ConversionError(f"{target} is a folder, expected the name of a file to write")
-    model = find_architecture(read_config(folder))
+    model = _open(folder)
     vocabulary = model.read_vocabulary(folder)
     tensors = read_tensors(folder)
     out = out_type(auto_outtype(model, tensors.values()) if outtype == "auto" else outtype)
-    planned = model.plan(tensors)
-    parts: list[_Part] = [_Extra(name, values) for name, values in model.extra_tensors()]
+    planned = model.plan(dequantized(tensors, read_scaling(model.config)))
+    parts: list[Made | FromCheckpoint] = [Made(name, values) for name, values in model.extra_tensors()]
     parts += [FromCheckpoint(tensor, _type_of(tensor, out)) for tensor in planned]
 
     keys = Keys()
@@ -128,20 +137,7 @@ def convert(
     model.write_keys(keys, out.file_type)
     keys.uint32("general.quantization_version", GGML_QUANT_VERSION)
     model.write_tokenizer(keys, folder, vocabulary)
-    return write_parts(target, keys, parts, progress)
-
-
-def write_parts(
-    target: Path, keys: Keys, parts: Sequence[Encoded], progress: Callable[[int, int], None] | None
-) -> Path:
-    """Write the file, telling `progress` (bytes done, bytes in all), and return its path."""
-    total = sum(part.n_bytes for part in parts)
-    done = 0
-    for n_bytes in write_gguf(target, keys, parts):
-        done += n_bytes
-        if progress is not None:
-            progress(done, total)
-    return target
+    return write_parts(target, keys, parts, progress, warn)
 
 
 def _type_of(tensor: Planned, out: OutType) -> GGMLQuantizationType:
@@ -155,61 +151,7 @@ def _type_of(tensor: Planned, out: OutType) -> GGMLQuantizationType:
     return out.matrices
 
 
-class _Extra:
-    """A tensor of the converter's own making, float32."""
-
-    type = F32
-
-    def __init__(self, name: str, values: Array) -> None:
-        self.name, self.values = name, values
-        self.shape, self.n_bytes = values.shape, values.nbytes
-
-    def pieces(self) -> Iterator[Piece]:
-        yield self.n_bytes, lambda: self.values
-
-
-class FromCheckpoint:
-    """A tensor of the checkpoint on its way: mapped, arranged and encoded when its turn comes."""
-
-    def __init__(self, planned: Planned, target: GGMLQuantizationType) -> None:
-        self.planned = planned
-        self.name, self.shape, self.type = planned.gguf_name, planned.shape, target
-        self.n_bytes = encoded_bytes(planned.shape, target)
-
-    def pieces(self) -> Iterator[Piece]:
-        arrange = self.planned.arrange
-        for source in self.planned.sources:
-            # What is not arranged is mapped piece by piece, so that no more than a piece stays in memory.
-            whole = arrange(source.load()) if arrange is not None else None
-            shape = source.shape if whole is None else whole.shape
-            n_rows, row_values = (shape[0], prod(shape[1:])) if shape else (1, 1)
-            step = max(1, PIECE_VALUES // max(1, row_values))
-            for start in range(0, n_rows, step):
-                stop = min(start + step, n_rows)
-                values = partial(_rows, source, start, stop) if whole is None else partial(_slice, whole, start, stop)
-                n_bytes = encoded_bytes(((stop - start) * row_values,), self.type)
-                yield n_bytes, partial(self._encoded, source.dtype, values)
-
-    def _encoded(self, stored: str, read: Callable[[], Array]) -> Array:
-        values = read()
-        if self.planned.compute is not None:
-            values, stored = working_type(values, stored)
-            values = self.planned.compute(values)
-        return encode(np.ascontiguousarray(values), stored, self.type)
-
-
-def _rows(source: Tensor, start: int, stop: int) -> Array:
-    return source.rows(start, stop).load() if source.shape else source.load()
-
-
-def _slice(values: Array, start: int, stop: int) -> Array:
-    return values[start:stop]
-
-
-_Part = _Extra | FromCheckpoint
-
-
-def _count_parameters(parts: Sequence[_Part]) -> tuple[int, ExpertShares]:
+def _count_parameters(parts: Sequence[Made | FromCheckpoint]) -> tuple[int, ExpertShares]:
     """All parameters, and how they divide among experts, as they are counted for the size label."""
     experts = [part.shape for part in parts if "_exps." in part.name and len(part.shape) >= 3]
     total = sum(prod(part.shape) for part in parts)

@@ -5,9 +5,10 @@ The converter widens all but float16 to float32 and rounds once, to nearest even
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, LlamaFileType
@@ -70,6 +71,23 @@ def encode(values: Array, stored: str, target: GGMLQuantizationType) -> Array:
 def working_type(values: Array, stored: str) -> tuple[Array, str]:
     """`values` and their type as the reference computes with them: float16 as such, all else as float32."""
     return (values, stored) if stored == "F16" else (to_float32(values, stored), "F32")
+
+
+INFINITY: Mapping[str, tuple[type[np.unsignedinteger[Any]], int]] = {
+    "F64": (np.uint64, 0x7FF << 52), "F32": (np.uint32, 0x7F800000), "F16": (np.uint16, 0x7C00),
+    "BF16": (np.uint16, 0x7F80),
+}  # fmt: skip
+"""Type -> what its bits are carried in, and the bits of infinity."""
+
+
+def has_nan(values: Array, stored: str) -> bool:
+    """Whether one of `values` (in one block of memory) is no number: its bits, but for the sign, exceed infinity's."""
+    kind, infinity = INFINITY[stored]
+    flat = values.reshape(-1).view(kind)
+    magnitude = kind(np.iinfo(kind).max >> 1)
+    return any(
+        (flat[start : start + BLOCK_VALUES] & magnitude).max() > infinity for start in range(0, len(flat), BLOCK_VALUES)
+    )
 
 
 def to_float32(values: Array, stored: str) -> Array:

@@ -19,11 +19,12 @@ from gguf import GGML_QUANT_VERSION, GGMLQuantizationType
 
 from converters.architecture import Architecture, Expected, Out, Planned, find_architecture
 from converters.checkpoint import read_config, read_json, read_weights
-from converters.convert import FromCheckpoint, auto_outtype, out_type, write_parts
+from converters.convert import auto_outtype, out_type
 from converters.dtypes import F16, F32, Q8_0, Q8_0_BLOCK, OutType
 from converters.errors import CheckpointFileError, ConversionError, TensorError
 from converters.gguf_file import Keys
 from converters.metadata import write_general_keys
+from converters.parts import FromCheckpoint, Warn, write_parts
 from converters.safetensors_file import read_header
 from converters.tensor import NUMPY_TYPES, Array, Tensor
 from converters.torch_bin import read_bin
@@ -67,12 +68,14 @@ def convert_lora(
     out_file: Path | str,
     outtype: str = "f32",
     progress: Callable[[int, int], None] | None = None,
+    warn: Warn | None = None,
 ) -> Path:
     """Write the adapter as a GGUF file for llama.cpp and return its path. A file that exists is replaced.
 
     `adapter_dir` holds adapter_config.json and adapter_model.safetensors (or .bin), `base_dir` the config.json of the
     model it was trained on; nothing else of the base is read. `outtype` is f32, f16, bf16, q8_0, or auto: the first
-    16-bit type that is stored, f16 if there is none. `progress` is called with (bytes done, bytes in all).
+    16-bit type that is stored, f16 if there is none. `progress` is called with (bytes done, bytes in all),
+    `warn` with a line for each tensor that holds a NaN.
 
     Raises ConversionError before anything is written: for what PEFT can train but a GGUF adapter cannot hold (DoRA,
     whole matrices, biases, ...), and for an adapter that does not fit the base.
@@ -91,7 +94,18 @@ def convert_lora(
     write_general_keys(keys, folder, model.gguf_name, -_count_parameters(planned), None)
     keys.float32("adapter.lora.alpha", alpha)
     keys.uint32("general.quantization_version", GGML_QUANT_VERSION)
-    return write_parts(target, keys, [FromCheckpoint(part, _type_of(part, out)) for part in planned], progress)
+    return write_parts(target, keys, [FromCheckpoint(part, _type_of(part, out)) for part in planned], progress, warn)
+
+
+def check_lora(adapter_dir: Path | str) -> None:
+    """Raise ConversionError when adapter_config.json cannot be told in a GGUF adapter; reads no weights, no base."""
+    read_alpha(Path(adapter_dir))
+
+
+def lora_base(adapter_dir: Path | str) -> str | None:
+    """The Hub id or folder of the model that the adapter says it was trained on, None where it says nothing."""
+    named = (read_json(Path(adapter_dir), CONFIG_NAME) or {}).get("base_model_name_or_path")
+    return named if isinstance(named, str) and named else None
 
 
 def read_alpha(folder: Path) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -21,8 +21,34 @@ def _refused(error: converters.ConversionError) -> CheckpointError:
     return CheckpointError(str(error), hint="or try `gguf-bench convert --converter upstream`" if unknown else "")
 
 
+def is_adapter(folder: Path) -> bool:
+    """Whether `folder` holds a LoRA adapter and no model of its own."""
+    return (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
+
+
+def adapter_base(folder: Path) -> str | None:
+    """The Hub id or folder of the model that the adapter in `folder` says it was trained on."""
+    try:
+        return converters.lora_base(folder)
+    except converters.ConversionError as error:
+        raise _refused(error) from error
+
+
+def check_adapter(folder: Path) -> None:
+    """Raise CheckpointError where adapter_config.json in `folder` asks for what a GGUF adapter cannot do."""
+    try:
+        converters.check_lora(folder)
+    except converters.ConversionError as error:
+        raise _refused(error) from error
+
+
 def check(folder: Path) -> None:
     """Raise CheckpointError where config.json or the tokenizer in `folder` cannot be converted; reads no weights."""
+    if is_adapter(folder):
+        base = adapter_base(folder) or "the model it was trained on"
+        raise CheckpointError(
+            f"this is a LoRA adapter of {base}", hint=f"give it an entry in models.yaml, with `base: {base}`"
+        )
     try:
         converters.check(folder)
     except converters.ConversionError as error:
@@ -35,12 +61,24 @@ def target_path(checkpoint: Checkpoint, outtype: str) -> Path:
         label = converters.resolve_outtype(checkpoint.folder, outtype).upper()
     except converters.ConversionError as error:
         raise _refused(error) from error
+    return _target(checkpoint, _source(checkpoint), label)
+
+
+def adapter_target_path(adapter: Checkpoint, base: Checkpoint, outtype: str) -> Path:
+    """Where `convert_adapter` puts its file when not told: as `target_path`, and by the base."""
+    on_base = "on-" + "-".join(_source(base).parts)
+    return _target(adapter, _source(adapter) / on_base, outtype.upper())
+
+
+def _source(checkpoint: Checkpoint) -> Path:
+    """Folders that stand for what the checkpoint holds."""
     if checkpoint.repo and checkpoint.commit:
-        folder, name = checkpoint.repo.replace("/", "--"), checkpoint.repo.split("/")[-1]
-        source = Path(folder) / checkpoint.commit[:12]
-    else:
-        name = checkpoint.folder.absolute().name
-        source = Path(name) / _fingerprint(checkpoint.folder)
+        return Path(checkpoint.repo.replace("/", "--")) / checkpoint.commit[:12]
+    return Path(checkpoint.folder.absolute().name) / _fingerprint(checkpoint.folder)
+
+
+def _target(checkpoint: Checkpoint, source: Path, label: str) -> Path:
+    name = checkpoint.repo.split("/")[-1] if checkpoint.repo else checkpoint.folder.absolute().name
     # Named by version, because another version's bytes may be others.
     return cache_folder() / "gguf" / source / f"converted-{version('gguf-bench')}" / f"{name}-{label}.gguf"
 
@@ -73,6 +111,21 @@ def convert(checkpoint: Checkpoint, target: Path, outtype: str = "auto", *, prog
 
     The bytes are those of llama.cpp's converter. Raises CheckpointError with the converter's reason.
     """
+    with _told(target, progress) as advance, named_folder(checkpoint) as folder:
+        return converters.convert(folder, target, outtype=outtype, progress=advance, warn=progress.say)
+
+
+def convert_adapter(
+    adapter: Checkpoint, base: Checkpoint, target: Path, outtype: str, *, progress: Progress = SILENT
+) -> Path:
+    """Convert a LoRA adapter of `base`, of which config.json is read, to `target`; otherwise as `convert`."""
+    with _told(target, progress) as advance, named_folder(adapter) as folder:
+        return converters.convert_lora(folder, base.folder, target, outtype=outtype, progress=advance)
+
+
+@contextmanager
+def _told(target: Path, progress: Progress) -> Iterator[Callable[[int, int], None]]:
+    """What is to hear (bytes done, bytes in all), and shows a bar; what fails within is raised as CheckpointError."""
     bar = None
     done = 0
 
@@ -84,8 +137,7 @@ def convert(checkpoint: Checkpoint, target: Path, outtype: str = "auto", *, prog
         done = bytes_done
 
     try:
-        with named_folder(checkpoint) as folder:
-            return converters.convert(folder, target, outtype=outtype, progress=advance)
+        yield advance
     except converters.ConversionError as error:
         raise _refused(error) from error
     except OSError as error:

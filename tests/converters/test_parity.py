@@ -8,10 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from converters import convert, inspect_checkpoint, resolve_outtype
+from converters import ARCHITECTURES, convert, inspect_checkpoint, resolve_outtype
+from tests.converters.cases import read_cases, write_case
 from tests.converters.variants import HERE, VARIANTS, write_checkpoint
 
 GOLDEN: dict[str, dict[str, str]] = json.loads((HERE / "golden.json").read_text(encoding="utf-8"))
+
+CASES = read_cases()
+CONVERTED = [name for name, case in CASES.items() if "sums" in case.noted and case.architecture in ARCHITECTURES]
+NOT_CONVERTED = {"MptForCausalLM", "QWenLMHeadModel"}
+"""Families that the reference cannot convert either, as transformers saves them or without code from the Hub."""
 
 
 def test_every_variant_is_recorded() -> None:
@@ -25,9 +31,30 @@ def test_same_bytes_as_the_reference(name: str, tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path, VARIANTS[name])
     made = {}
     for outtype in VARIANTS[name].outtypes:
-        path = convert(folder, tmp_path / f"{outtype}.gguf", outtype)
+        path = convert(folder, tmp_path / f"{outtype}.gguf", outtype, warn=lambda line: None)
         made[outtype] = hashlib.sha256(path.read_bytes()).hexdigest()
     assert made == GOLDEN[name]
+
+
+def test_every_case_is_recorded() -> None:
+    """Each with what the reference made of it, for each outtype; or with its error."""
+    assert len(CASES) > 100
+    for case in CASES.values():
+        assert "fails" in case.noted or set(case.noted["sums"]) == set(case.outtypes), case.name
+
+
+def test_every_family_of_the_cases_is_converted() -> None:
+    assert {case.architecture for case in CASES.values()} - set(ARCHITECTURES) <= NOT_CONVERTED
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_every_family_to_the_same_bytes_as_the_reference(name: str, tmp_path: Path) -> None:
+    folder = write_case(tmp_path, CASES[name])
+    made = {}
+    for outtype in CASES[name].outtypes:
+        path = convert(folder, tmp_path / f"{outtype}.gguf", outtype)
+        made[outtype] = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert made == CASES[name].noted["sums"]
 
 
 def test_checkpoints_written_twice_are_the_same(tmp_path: Path) -> None:
