@@ -108,8 +108,8 @@ class _Loader:
         self.listed: dict[int, AddedToken] = {}
 
     def load(self) -> LoadedTokenizer:
-        tokenizer = self._tokenizer()
-        roles, extra = self._special_tokens(tokenizer.padding["pad_token"] if tokenizer.padding else None)
+        roles, extra = self._special_tokens()
+        tokenizer = self._tokenizer(roles)
         tokenizer.no_truncation()
         tokenizer.no_padding()
 
@@ -135,11 +135,13 @@ class _Loader:
             )
         return LoadedTokenizer(tokenizer, special)
 
-    def _tokenizer(self) -> Tokenizer:
+    def _tokenizer(self, roles: Mapping[str, Token | None]) -> Tokenizer:
         source = self.content
         if self.rules:
-            model = self.content["model"]
-            vocabulary, merges = model["vocab"], model.get("merges", [])
+            model = {**self.rules.model}
+            if "unk_token" in model:
+                model["unk_token"] = str(roles["unk_token"])
+            vocabulary, merges = self.content["model"]["vocab"], self.content["model"].get("merges", [])
             source = {
                 "version": "1.0",
                 "truncation": self.content.get("truncation"),
@@ -149,18 +151,15 @@ class _Loader:
                 "pre_tokenizer": _with_prefix_space(self.rules.pre_tokenizer, self.config.get("add_prefix_space")),
                 "post_processor": self.content.get("post_processor"),
                 "decoder": self.rules.decoder,
-                "model": {"type": "BPE", **self.rules.model, "vocab": vocabulary, "merges": merges},
+                "model": {"type": "BPE", **model, "vocab": vocabulary, "merges": merges},
             }
         try:
             return Tokenizer.from_str(json.dumps(source))
         except Exception as error:
             raise TokenizerError("tokenizer.json", f"is not understood ({error})") from error
 
-    def _special_tokens(self, padding: str | None) -> tuple[dict[str, Token | None], list[Token]]:
-        """The special tokens by role, and those without one. Fills `listed`: the added tokens by the id they ask for.
-
-        `padding` is the token that tokenizer.json pads with.
-        """
+    def _special_tokens(self) -> tuple[dict[str, Token | None], list[Token]]:
+        """The special tokens by role, and those without one. Fills `listed`: added tokens by the id they ask for."""
         config = self.config
         if "additional_special_tokens" in config and not config.get("extra_special_tokens"):
             config["extra_special_tokens"] = config.pop("additional_special_tokens")
@@ -179,6 +178,7 @@ class _Loader:
             config["extra_special_tokens"] = config.pop("additional_special_tokens")
 
         by_text: dict[str, Token] = {token.content: token for token in self.listed.values()}
+        padding = (self.content.get("padding") or {}).get("pad_token")
         defaults = {"pad_token": padding, **(self.rules.tokens if self.rules else {})}
         roles: dict[str, Token | None] = {key: defaults.get(key) for key in NAMED_TOKENS}
         for key in NAMED_TOKENS:

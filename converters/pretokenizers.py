@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from tokenizers import Tokenizer
 
-from converters.errors import UnknownPreTokenizer
+from converters.errors import TokenizerError, UnknownPreTokenizer
 
 CHECK_TEXT = (
     "\n \n\n \n\n\n \t \t\t \t\n  \n   \n    \n     \n"
@@ -24,8 +24,19 @@ CHECK_TEXT = (
 
 
 def fingerprint(tokenizer: Tokenizer) -> str:
-    """The SHA-256 (hex) of the ids that the tokenizer, special tokens included, makes of the check text."""
-    return sha256(str(tokenizer.encode(CHECK_TEXT).ids).encode()).hexdigest()
+    """The SHA-256 (hex) of the ids that the tokenizer, special tokens included, makes of the check text.
+
+    Raises TokenizerError when it cannot take the text at all.
+    """
+    return sha256(str(encode(tokenizer, CHECK_TEXT)).encode()).hexdigest()
+
+
+def encode(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = True) -> list[int]:
+    """The ids of `text`. Raises TokenizerError when the tokenizer cannot take it, as without its unknown token."""
+    try:
+        return list(tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
+    except Exception as error:
+        raise TokenizerError("tokenizer.json", f"cannot take the text {text[:20]!r} ({error})") from error
 
 
 def pre_tokenizer_name(tokenizer: Tokenizer) -> str:

@@ -61,8 +61,8 @@ def phi3_sentencepiece_vocabulary(folder: Path, vocab_size: int | None) -> Vocab
 def internlm2_vocabulary(folder: Path, vocab_size: int | None) -> Vocabulary:
     """The first `vocab_size` pieces, then the tokens of added_tokens.json, under the added tokens of the other files.
 
-    llama.cpp takes a zero byte for the end of a text, so its converter writes a dragon for it. `added` has the tokens
-    of the chat markup ("<|im_end|>"). Raises CheckpointFileError, and TokenizerError for ids that do not exist.
+    llama.cpp takes a zero byte for the end of a text, so its converter writes a dragon for it. Raises
+    CheckpointFileError, and TokenizerError for ids that do not exist.
     """
     pieces = list(_pieces(folder))
     size = vocab_size or len(pieces)

@@ -18,7 +18,7 @@ from converters.checkpoint import read_json
 from converters.errors import CheckpointFileError, TokenizerError
 from converters.gguf_file import Keys
 from converters.hf_tokenizer import load_tokenizer
-from converters.pretokenizers import pre_tokenizer_name
+from converters.pretokenizers import encode, pre_tokenizer_name
 from converters.sentencepiece_tokenizer import (
     ADDED_SCORE,
     MODEL_FILE,
@@ -72,7 +72,7 @@ def bpe_vocabulary(folder: Path, config: Mapping[str, Any]) -> Vocabulary:
             token = by_id[i]
             if not added[i].normalized:
                 # llama.cpp looks for these as they are after a round trip.
-                token = tokenizer.decode(tokenizer.encode(token, add_special_tokens=False).ids, False)
+                token = tokenizer.decode(encode(tokenizer, token, add_special_tokens=False), False)
             token, token_type = added_token(token, special=added[i].special)
         else:
             token, token_type = by_id[i], int(TokenType.NORMAL)
@@ -151,16 +151,10 @@ def phi3_vocabulary(folder: Path, config: Mapping[str, Any]) -> Vocabulary:
     return phi3_sentencepiece_vocabulary(folder, config.get("vocab_size"))
 
 
-def read_vocabulary(folder: Path, config: Mapping[str, Any]) -> Vocabulary:
-    """`llama_vocabulary` by its former name."""
-    return llama_vocabulary(folder, config)
-
-
 def write_tokenizer(
     keys: Keys,
     folder: Path,
     vocabulary: Vocabulary,
-    vocab_size: int | None = None,
     *,
     ids: Mapping[str, int] | None = None,
     replaced_ids: Mapping[str, int] | None = None,
@@ -168,12 +162,8 @@ def write_tokenizer(
     """Write all tokenizer keys, in the order of the reference.
 
     `ids` (kind -> id, such as "eot") stand in for kinds that no file gives; `replaced_ids` take the place of what the
-    files give. With a `vocab_size` the rules of `write_llama_tokenizer` hold. Raises CheckpointFileError and
-    TokenizerError.
+    files give. Raises CheckpointFileError and TokenizerError.
     """
-    if vocab_size is not None:
-        write_llama_tokenizer(keys, folder, vocabulary, vocab_size)
-        return
     keys.string("tokenizer.ggml.model", vocabulary.model)
     keys.string("tokenizer.ggml.pre", vocabulary.pre)
     keys.array("tokenizer.ggml.tokens", vocabulary.tokens)

@@ -115,7 +115,7 @@ TOKENIZER_CLASSES: Mapping[str, TokenizerClass] = {
         adds_special_tokens="as special",
     ),
     "GemmaTokenizer": TokenizerClass(
-        model={"fuse_unk": True, "byte_fallback": True},
+        model={"fuse_unk": True, "byte_fallback": True, "unk_token": "<unk>"},
         normalizer={"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
         pre_tokenizer={
             "type": "Split",
@@ -181,16 +181,20 @@ OTHER_CLASSES = frozenset(
     for name in _names(
         "Albert Auto Bart Barthez Bartpho Basic Bert BertGeneration BertJapanese Bertweet BigBird BioGpt "
         "Blenderbot BlenderbotSmall ByT5 CLIP CTRL Camembert Canine Character Clvp CodeLlama ConvBert CpmAnt Cpm "
-        "DPRContextEncoder DPRQuestionEncoder DPRReader Deberta DebertaV2 Dia DistilBert Esm Esmc FNet FSMT "
-        "FastSpeech2Conformer Flaubert Funnel GPTNeoXJapanese GPTSw3 Herbert LED Lasr LayoutLMv2 LayoutLMv3 "
-        "LayoutXLM Luke Lxmert M2M100 MBart50 MBart MLuke MPNet Marian MarkupLM Mecab Mgpstr MobileBert Mvp MyT5 "
-        "Nllb Nougat OpenAIGPT PLBart Parakeet Pegasus Perceiver Phobert Pop2Piano ProphetNet Rag Reformer RemBert "
-        "RoCBert RoFormer Roberta SeamlessM4T Siglip2 Siglip Speech2Text SpeechT5 Splinter SqueezeBert T5 Tapas "
-        "Tipsv2 Udop VideoPrism Vits Wav2Vec2CTC Wav2Vec2PhonemeCTC Whisper Wordpiece XGLM XLMRoberta XLM XLNet"
+        "DPRContextEncoder DPRQuestionEncoder DPRReader Deberta DebertaV2 Dia DistilBert Electra Esm Esmc FNet "
+        "FSMT FastSpeech2Conformer Flaubert Funnel GPTNeoXJapanese GPTSw3 Herbert LED Lasr LayoutLM LayoutLMv2 "
+        "LayoutLMv3 LayoutXLM Longformer Luke Lxmert M2M100 MBart50 MBart MLuke MPNet Marian MarkupLM Mecab Mgpstr "
+        "MobileBert Mvp MyT5 Nllb Nougat OpenAIGPT PLBart Parakeet Pegasus Perceiver Phobert Pop2Piano ProphetNet "
+        "Rag Reformer RemBert RoCBert RoFormer Roberta SeamlessM4T Siglip2 Siglip Speech2Text SpeechT5 Splinter "
+        "SqueezeBert T5 Tapas Tipsv2 Udop VideoPrism Vits Wav2Vec2CTC Wav2Vec2PhonemeCTC Whisper Wordpiece XGLM "
+        "XLMRoberta XLM XLNet"
     )
 )
 """Classes that transformers has as well; no family that is converted comes with one."""
 
+
+ALIASES = {"Phi3Tokenizer": "LlamaTokenizer"}
+"""Names that are no class, for which transformers takes another that it converts alike."""
 
 NO_CLASSES = frozenset((PLAIN, "PreTrainedTokenizer", "BloomTokenizer"))
 """Names that transformers knows for the class that takes a tokenizer.json as it is. Names that it does not know come
@@ -207,7 +211,7 @@ def find_class(model_type: str, named: str, *, byte_level: bool, own_code: bool)
     named = named.removesuffix("Fast")
     usual = CLASS_OF_MODEL_TYPE.get(model_type, PLAIN if model_type in WRONG_CLASS_NAMED else None)
     if own_code:
-        known = usual or named in NO_CLASSES or named in OTHER_CLASSES or named in TOKENIZER_CLASSES
+        known = usual or named in NO_CLASSES | OTHER_CLASSES | TOKENIZER_CLASSES.keys() | ALIASES.keys()
         if not known:
             raise TokenizerError(
                 "tokenizer_config.json", "the tokenizer is code that comes with the checkpoint, which is not run"
@@ -216,6 +220,7 @@ def find_class(model_type: str, named: str, *, byte_level: bool, own_code: bool)
         return PLAIN
     elif usual == PLAIN or (usual and model_type in WRONG_CLASS_NAMED):
         return usual
+    named = ALIASES.get(named, named)
     if named in OTHER_CLASSES:
         raise TokenizerError("tokenizer_config.json", f"tokenizers of the class {named} are not converted")
     if not named:
