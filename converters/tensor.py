@@ -14,8 +14,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 NUMPY_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 """How the types that weights come in are mapped. numpy has no bfloat16: its bits are carried as uint16."""
 
-CODES = {"F8_E4M3": "u1", "F8_E5M2": "u1", "F8_E8M0": "u1", "I8": "i1"}
-"""Types whose values mean a number only by a table or a scale; they are mapped as they are (see fp8.py)."""
+CODES = {"F8_E4M3": "u1", "F8_E5M2": "u1", "F8_E8M0": "u1", "I8": "i1", "U8": "u1"}
+"""Types whose values mean a number only by a table or a scale; they are mapped as they are (see fp8.py, gpt_oss.py)."""
 
 _MAPPED = {**NUMPY_TYPES, **CODES}
 
