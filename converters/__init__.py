@@ -13,7 +13,7 @@ from converters.errors import (
     UnsafePickle,
     UnsupportedConfig,
 )
-from converters.lora import convert_lora
+from converters.lora import check_lora, convert_lora, lora_base
 from converters.pretokenizers import PRE_TOKENIZERS
 
 __all__ = [
@@ -31,8 +31,10 @@ __all__ = [
     "UnsupportedConfig",
     "check",
     "check_config",
+    "check_lora",
     "convert",
     "convert_lora",
     "inspect_checkpoint",
+    "lora_base",
     "resolve_outtype",
 ]
