@@ -177,3 +177,18 @@ create view eps_scores as
     left join artifacts on artifacts.sha256 = contenders.file_sha256
     order by runs.id, contenders.position
 """
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m002_adapters(db: Database) -> None:
+    """The LoRA adapter a contender was run with. It takes room, too, so `size_bytes` counts it."""
+    view = db["eps_scores"].schema
+    db.execute("drop view eps_scores")
+    db.execute("alter table contenders add column adapter_sha256 text references artifacts (sha256)")
+    view = view.replace(
+        "artifacts.size_bytes,", "artifacts.size_bytes + coalesce(adapters.size_bytes, 0) as size_bytes,"
+    )
+    joined = "left join artifacts on artifacts.sha256 = contenders.file_sha256"
+    db.execute(
+        view.replace(joined, f"{joined} left join artifacts adapters on adapters.sha256 = contenders.adapter_sha256")
+    )

@@ -228,7 +228,7 @@ class Store:
                 _insert(connection, "answers", _answer_row(contender_id, answer, score))
 
     def known_answers(self, contender_id: int, prompts: Mapping[str, str]) -> list[Answer]:
-        """What earlier contenders with the same file and settings answered to the same prompts of the same documents.
+        """What earlier contenders with the same files and settings answered to the same prompts of the same documents.
 
         `prompts` maps document ids to prompt_sha256. Documents this contender has answered are left out.
         """
@@ -236,6 +236,7 @@ class Store:
             """
             select a.* from contenders me
             join contenders earlier on earlier.file_sha256 = me.file_sha256
+                and earlier.adapter_sha256 is me.adapter_sha256
                 and earlier.settings_sha256 = me.settings_sha256 and earlier.id <> me.id
             join answers a on a.contender_id = earlier.id
             where me.id = ? and a.document_id not in (select document_id from answers where contender_id = me.id)
@@ -254,7 +255,8 @@ class Store:
                 f"""
                 update contenders as me set ({names}) = (
                     select {names} from contenders earlier
-                    where earlier.file_sha256 = me.file_sha256 and earlier.settings_sha256 = me.settings_sha256
+                    where earlier.file_sha256 = me.file_sha256 and earlier.adapter_sha256 is me.adapter_sha256
+                        and earlier.settings_sha256 = me.settings_sha256
                         and earlier.id <> me.id and earlier.load_seconds is not null
                     order by earlier.id desc limit 1
                 ) where me.id = ? and me.load_seconds is null

@@ -228,7 +228,7 @@ def _peak_rss_bytes() -> int:
 
 
 def chat(job: Job, emit: Emit, lines: Lines) -> None:
-    """{path, adapter, settings, ...}, then lines of {message, max_tokens} -> loaded, one answer a line, until input ends.
+    """{path, adapter, settings, ...}, then {message, max_tokens} a line -> loaded, one answer a line, until input ends.
 
     What cannot be answered is answered with "refused", and the next line is read.
     """

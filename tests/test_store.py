@@ -106,13 +106,16 @@ def test_answers_are_known_only_for_the_same_file_settings_and_prompt(store: Sto
     store.set_contender(first["id"], file_sha256=GGUF.sha256)
     store.save_answer(first["id"], an_answer(), SCORE)
 
-    def known(*, settings: str = "s", file: str | None = GGUF.sha256, prompt: str = "p") -> list[Answer]:
+    def known(
+        *, settings: str = "s", file: str | None = GGUF.sha256, adapter: str | None = None, prompt: str = "p"
+    ) -> list[Answer]:
         (later,) = store.contenders(a_run(store, settings=settings))
-        store.set_contender(later["id"], file_sha256=file)
+        store.set_contender(later["id"], file_sha256=file, adapter_sha256=adapter)
         return store.known_answers(later["id"], {"d1": prompt, "d2": "q"})
 
     assert known(settings="other") == []
     assert known(file=None) == []
+    assert known(adapter=GGUF.sha256) == []
     assert known(prompt="other") == []
     assert known() == [an_answer()]
 
