@@ -24,7 +24,8 @@ from gguf_bench import dataset as datasets
 from gguf_bench import llama_build, upstream
 from gguf_bench import quantize as quantize_stage
 from gguf_bench import run as run_stage
-from gguf_bench.describe import describe
+from gguf_bench.catalog import hub_id_mistake
+from gguf_bench.describe import describe, describe_adapter
 from gguf_bench.errors import GgufBenchError, ModelError, QuantizeError
 from gguf_bench.excerpt import DEFAULT_EXCERPT_CHARS, EXCERPT_VERSION, excerpt
 from gguf_bench.gguf_files import gguf_shards
@@ -129,6 +130,24 @@ def _is_ready(spec: ModelSpec) -> bool:
     return bool(spec.provider == "package" or spec.ready_quantization or spec.file or is_gguf)
 
 
+def _is_adapter(spec: ModelSpec) -> bool:
+    """Whether the model is a LoRA adapter, which is run on its base."""
+    return spec.base is not None or (spec.path is not None and convert_stage.is_adapter(spec.path))
+
+
+def _base(spec: ModelSpec) -> ModelSpec:
+    """The model that the adapter `spec` was trained on: the entry's `base`, else what a folder's adapter says."""
+    named = spec.base or (convert_stage.adapter_base(spec.path) if spec.path is not None else None)
+    way_out = "say which it is by `base` in models.yaml"
+    if named is None:
+        raise ModelError(f"{spec.key} is a LoRA adapter that does not name the model it was trained on", hint=way_out)
+    if spec.base is None and Path(named).is_dir():
+        return ModelSpec(key=named, provider="file", path=Path(named).absolute())
+    if mistake := hub_id_mistake(named):
+        raise ModelError(f"{spec.key} is a LoRA adapter of {named!r}: {mistake}", hint=way_out)
+    return ModelSpec(key=named, name=named)
+
+
 # --- spec -> GgufFile ---
 
 
@@ -136,9 +155,14 @@ def pull(spec: ModelSpec, store: Store, progress: Progress = SILENT) -> Path:
     """What `spec` names, on disk: a checkpoint folder, or the first part of a GGUF.
 
     A Hub repo is pulled at the commit it was first pulled at, which the store keeps. Raises HubError and its kinds,
-    and CheckpointError for a checkpoint that cannot be converted, before its weights are fetched.
+    and CheckpointError for a checkpoint that cannot be converted, before its weights are fetched. With a LoRA adapter
+    its base is pulled, too.
     """
-    return _fetched(spec, store, progress)[0]
+    if not _is_adapter(spec):
+        return _fetched(spec, store, progress)[0]
+    where = _fetched(spec, store, progress, convert_stage.check_adapter)[0]
+    _fetched(_base(spec), store, progress)
+    return where
 
 
 def _fetched(
@@ -163,8 +187,12 @@ def _fetched(
 def convert(
     spec: ModelSpec, store: Store, outtype: str = "auto", target: Path | None = None, progress: Progress = SILENT
 ) -> Path:
-    """The GGUF of the checkpoint `spec` names, pulled and converted; an earlier file in our cache is used again."""
-    return _converted(spec, store, outtype, target, progress).path
+    """The GGUF of the checkpoint `spec` names, pulled and converted; an earlier file in our cache is used again.
+
+    Of a LoRA adapter it is the adapter's own, in which nothing of its base is.
+    """
+    make = _converted_adapter if _is_adapter(spec) else _converted
+    return make(spec, store, outtype, target, progress).path
 
 
 def convert_upstream(spec: ModelSpec, store: Store, outtype: str, target: Path, progress: Progress = SILENT) -> Path:
@@ -195,6 +223,34 @@ def _converted(spec: ModelSpec, store: Store, outtype: str, target: Path | None,
     return _recorded(path, store, repo, commit, made_by="converted", made_with=made_with)
 
 
+def _converted_adapter(
+    spec: ModelSpec, store: Store, outtype: str, target: Path | None, progress: Progress
+) -> GgufFile:
+    if _is_ready(spec):
+        raise ModelError(f"{spec.key} has a base, but is a GGUF", hint="give the adapter as PEFT saves it")
+    where, repo, commit = _fetched(spec, store, progress, convert_stage.check_adapter)
+    base = _base(spec)
+    base_where, base_repo, base_commit = _fetched(base, store, progress)
+    if not base_where.is_dir() or convert_stage.is_adapter(base_where):
+        raise ModelError(f"{base_where}, the base of {spec.key}, is no checkpoint")
+    adapter = Checkpoint(folder=where, repo=repo, commit=commit)
+    on = Checkpoint(folder=base_where, repo=base_repo, commit=base_commit)
+    if outtype == "auto":
+        outtype = "f32"  # holds every type that adapters are stored in, and they are small
+    path = target or convert_stage.adapter_target_path(adapter, on, outtype)
+    if target is not None or not path.exists():
+        progress.say(f"converting {spec.key} to {path.name}")
+        convert_stage.convert_adapter(adapter, on, path, outtype, progress=progress)
+    made_with = {
+        "outtype": outtype,
+        "gguf_bench": version("gguf-bench"),
+        "checkpoint": str(where),
+        "base": base.key,
+        "base_commit": base_commit,
+    }
+    return _recorded(path, store, repo, commit, made_by="converted", made_with=made_with, look=describe_adapter)
+
+
 def quantize(
     spec: ModelSpec,
     quants: Sequence[Quant],
@@ -221,6 +277,8 @@ def planned_sizes(
 
 def _source(spec: ModelSpec, store: Store, progress: Progress) -> GgufFile:
     """The GGUF that `spec` is quantized from: its checkpoint converted at its own precision, or its GGUF as it is."""
+    if _is_adapter(spec):
+        raise ModelError(f"{spec.key} is a LoRA adapter, which stays as it is", hint=f"quantize {_base(spec).key}")
     if _is_ready(spec):
         where, repo, commit = _fetched(spec, store, progress)
         return _recorded(where, store, repo, commit, made_by="found" if repo is None else "downloaded", made_with={})
@@ -271,6 +329,7 @@ def _recorded(
     made_by: str,
     made_with: Mapping[str, Any],
     parent: str | None = None,
+    look: Callable[..., GgufFile] = describe,
 ) -> GgufFile:
     """The file's facts, from the store where its content is known, else read and recorded."""
     shards = gguf_shards(path.absolute())
@@ -289,7 +348,7 @@ def _recorded(
             **{name: known[name] for name in GGUF_FACTS},
         )
     else:
-        gguf = describe(shards, sha256, repo=repo, commit=commit)
+        gguf = look(shards, sha256, repo=repo, commit=commit)
     store.save_artifact(gguf, made_by=made_by, made_with=made_with, parent_sha256=parent)
     return gguf
 
@@ -298,8 +357,14 @@ GGUF_FACTS = ("size_bytes", "quant", "bits_per_weight", "n_params", "architectur
 
 
 def gguf_of(contender: Contender, store: Store, progress: Progress = SILENT) -> GgufFile:
-    """The file a contender is run from; pulls, converts and quantizes what is missing."""
+    """The file a contender is run from; pulls, converts and quantizes what is missing.
+
+    Of a LoRA adapter that is its base in the contender's quantization, with the adapter's own file.
+    """
     spec, quant = contender.spec, contender.quant
+    if _is_adapter(spec):
+        adapter = _converted_adapter(spec, store, "auto", None, progress)
+        return replace(gguf_of(Contender(_base(spec), quant), store, progress), adapter=adapter)
     if quant is None:
         return _source(spec, store, progress)
     if not _is_ready(spec) and quant.name in quantize_stage.UNQUANTIZED:
@@ -415,7 +480,7 @@ def _find_or_create(
         began_with = Settings(**json.loads(run["settings"]))
         rows = store.contenders(run["id"])
         if replace(settings, n_threads=began_with.n_threads) == began_with and all(
-            _same_file(row["file_sha256"], file) for row, file in zip(rows, files, strict=True)
+            _same_files(row, file) for row, file in zip(rows, files, strict=True)
         ):
             if options.description:
                 store.set_run(run["id"], description=options.description)
@@ -457,8 +522,14 @@ def _find_or_create(
     return store.create_run(facts, rows), settings
 
 
-def _same_file(known_sha256: str | None, file: GgufFile | GgufBenchError) -> bool:
-    return known_sha256 is None or isinstance(file, GgufBenchError) or known_sha256 == file.sha256
+def _same_files(row: Row, file: GgufFile | GgufBenchError) -> bool:
+    if row["file_sha256"] is None or isinstance(file, GgufBenchError):
+        return True
+    return (row["file_sha256"], row["adapter_sha256"]) == (file.sha256, _adapter_sha256(file))
+
+
+def _adapter_sha256(file: GgufFile) -> str | None:
+    return file.adapter.sha256 if file.adapter else None
 
 
 def _settings_of(contender: Contender, settings: Settings) -> Settings:
@@ -501,7 +572,8 @@ class _Session:
         if isinstance(file, GgufBenchError):
             self.store.set_contender(contender_id, status="failed", error=str(file))
             return
-        self.store.set_contender(contender_id, file_sha256=file.sha256, quant=file.quant, status="running", error=None)
+        files = {"file_sha256": file.sha256, "adapter_sha256": _adapter_sha256(file), "quant": file.quant}
+        self.store.set_contender(contender_id, **files, status="running", error=None)
         if not self.options.fresh:
             self._reuse(contender_id)
         answered = self.store.answered(contender_id)
