@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,23 @@ def load_tokenizer(folder: Path) -> LoadedTokenizer:
         raise TokenizerError("tokenizer.json or tokenizer_config.json", f"is not as expected ({error!r})") from error
 
 
+def encode(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = True) -> list[int]:
+    """The ids of `text`. Raises TokenizerError when the tokenizer cannot take it, as without its unknown token."""
+    with _refused("tokenizer.json", f"cannot take the text {text[:20]!r}"):
+        return list(tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
+
+
+@contextmanager
+def _refused(file: str, problem: str) -> Iterator[None]:
+    """Turn whatever the library raises, its panics too, into a TokenizerError."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # a panic of the library is no Exception
+        raise TokenizerError(file, f"{problem} ({error})") from error
+
+
 def _class_name(folder: Path, config: Mapping[str, Any]) -> str:
     model_config = read_json(folder, "config.json") or {}
     path = folder / "tokenizer.json"
@@ -91,10 +109,8 @@ def _from_slow_files(folder: Path, class_name: str) -> dict[str, Any]:
             f"has no tokenizer.json but {found}, of which a {class_name} cannot be made; "
             "save the tokenizer anew with transformers to get a tokenizer.json",
         )
-    try:
+    with _refused("vocab.json or merges.txt", "is not understood"):
         vocabulary, merges = BPE.read_file(*map(str, files))
-    except Exception as error:
-        raise TokenizerError("vocab.json or merges.txt", f"is not understood ({error})") from error
     return {"added_tokens": [], "model": {"type": "BPE", "vocab": vocabulary, "merges": merges}}
 
 
@@ -137,6 +153,10 @@ class _Loader:
 
     def _tokenizer(self, roles: Mapping[str, Token | None]) -> Tokenizer:
         source = self.content
+        for key in ("continuing_subword_prefix", "end_of_word_suffix"):
+            # No byte-level BPE has one, and `tokenizers` aborts the process over one that does not fit.
+            if not self.rules and source["model"].get(key):
+                raise TokenizerError("tokenizer.json", f"its model has a {key}, which is not converted")
         if self.rules:
             model = {**self.rules.model}
             if "unk_token" in model:
@@ -153,10 +173,8 @@ class _Loader:
                 "decoder": self.rules.decoder,
                 "model": {"type": "BPE", **model, "vocab": vocabulary, "merges": merges},
             }
-        try:
+        with _refused("tokenizer.json", "is not understood"):
             return Tokenizer.from_str(json.dumps(source))
-        except Exception as error:
-            raise TokenizerError("tokenizer.json", f"is not understood ({error})") from error
 
     def _special_tokens(self) -> tuple[dict[str, Token | None], list[Token]]:
         """The special tokens by role, and those without one. Fills `listed`: added tokens by the id they ask for."""

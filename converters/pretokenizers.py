@@ -11,7 +11,8 @@ from hashlib import sha256
 
 from tokenizers import Tokenizer
 
-from converters.errors import TokenizerError, UnknownPreTokenizer
+from converters.errors import UnknownPreTokenizer
+from converters.hf_tokenizer import encode
 
 CHECK_TEXT = (
     "\n \n\n \n\n\n \t \t\t \t\n  \n   \n    \n     \n"
@@ -29,14 +30,6 @@ def fingerprint(tokenizer: Tokenizer) -> str:
     Raises TokenizerError when it cannot take the text at all.
     """
     return sha256(str(encode(tokenizer, CHECK_TEXT)).encode()).hexdigest()
-
-
-def encode(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = True) -> list[int]:
-    """The ids of `text`. Raises TokenizerError when the tokenizer cannot take it, as without its unknown token."""
-    try:
-        return list(tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
-    except Exception as error:
-        raise TokenizerError("tokenizer.json", f"cannot take the text {text[:20]!r} ({error})") from error
 
 
 def pre_tokenizer_name(tokenizer: Tokenizer) -> str:

@@ -17,8 +17,8 @@ from gguf import TokenType
 from converters.checkpoint import read_json
 from converters.errors import CheckpointFileError, TokenizerError
 from converters.gguf_file import Keys
-from converters.hf_tokenizer import load_tokenizer
-from converters.pretokenizers import encode, pre_tokenizer_name
+from converters.hf_tokenizer import encode, load_tokenizer
+from converters.pretokenizers import pre_tokenizer_name
 from converters.sentencepiece_tokenizer import (
     ADDED_SCORE,
     MODEL_FILE,
