@@ -193,8 +193,9 @@ class Architecture:
     def __init__(self, config: Config) -> None:
         """Raises UnsupportedConfig when `config` says something this family's conversion does not know."""
         self.config = one_spelling(config)
+        require(self.config, "model_type", *self.model_types)
         self.derive(self.config)
-        for key, allowed in {"model_type": self.model_types, **self.expects}.items():
+        for key, allowed in self.expects.items():
             require(self.config, key, *allowed)
 
         rope = self.config["rope_parameters"]

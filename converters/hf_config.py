@@ -51,7 +51,7 @@ INT, INT_OR_NULL, FLOAT, BOOL, DICT = (int,), (int, NoneType), (float,), (bool,)
 
 COMMON_TYPES: Mapping[str, tuple[type, ...]] = {
     "rope_scaling": DICT, "per_layer_config": (NoneType,), "num_labels": INT, "id2label": DICT, "auto_map": (dict,),
-    "dtype": (str, NoneType), "torch_dtype": (str, NoneType),
+    "dtype": (str, NoneType), "torch_dtype": (str, NoneType), "rope_parameters": DICT, "layer_types": (list, NoneType),
 }  # fmt: skip
 """Keys of every model type, and what transformers takes for them."""
 
@@ -157,7 +157,8 @@ def _check_types(config: Config, types: Mapping[str, tuple[type, ...]], words: M
         if type(value) not in accepted:
             raise UnsupportedConfig(key, value, f"{' or '.join(TYPE_NAMES[each] for each in accepted)} is needed")
         if isinstance(value, list):
-            for item_words, item_type in (ITEM_TYPES[word] for word in words[key].split() if word in ITEM_TYPES):
+            known = (word for word in words.get(key, "").split() if word in ITEM_TYPES)
+            for item_words, item_type in (ITEM_TYPES[word] for word in known):
                 if any(type(item) is not item_type for item in value):
                     raise UnsupportedConfig(key, value, f"each item has to be {item_words}")
     for key in ("dtype", "torch_dtype"):
@@ -182,8 +183,9 @@ def _check_sizes(config: Config) -> None:
     n_layers = first(config, N_LAYERS)
     n_experts = first(config, N_EXPERTS)
     if n_experts is not None:
-        limits |= dict.fromkeys(N_EXPERTS, MAX_EXPERTS // min(MAX_EXPERTS, max(1, n_layers or 1)))
-        limits["num_experts_per_tok"] = max(1, n_experts)
+        layers = n_layers if type(n_layers) is int else 1
+        limits |= dict.fromkeys(N_EXPERTS, MAX_EXPERTS // min(MAX_EXPERTS, max(1, layers)))
+        limits["num_experts_per_tok"] = max(1, n_experts) if type(n_experts) is int else 1
     for key, limit in limits.items():
         value = config.get(key)
         if key not in config or (value is None and key in MAY_BE_NULL):
