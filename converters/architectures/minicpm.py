@@ -99,6 +99,7 @@ class MiniCPM3(Architecture):
         "dim_model_base": (256,),
     }
     rope_types = ("default", "longrope", "su")
+    rope_base = 10000
 
     def derive(self, config: Config) -> None:
         super().derive(config)
@@ -110,8 +111,6 @@ class MiniCPM3(Architecture):
         for key, value in assumed.items():
             if config[key] != value:
                 raise UnsupportedConfig(key, config[key], f"only {value} is converted faithfully")
-        if (theta := config["rope_parameters"].get("rope_theta", 10000)) != 10000:
-            raise UnsupportedConfig("rope_theta", theta, "only 10000 is converted faithfully")
         refuse_longer_context(config)
 
     def sizes(self) -> dict[str, int]:

@@ -36,4 +36,5 @@ class SmolLM3(Llama):
             wanted = (
                 f"llama.cpp takes every {NO_ROPE_INTERVAL}th layer to be without rotary embedding, and only that one"
             )
-            raise UnsupportedConfig("no_rope_layers", config["no_rope_layers"] or f"every {interval}th", wanted)
+            key = "no_rope_layers" if config["no_rope_layers"] is not None else "no_rope_layer_interval"
+            raise UnsupportedConfig(key, config[key], wanted)
