@@ -7,6 +7,8 @@ import os
 import pickle
 import random
 import struct
+import subprocess
+import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -374,7 +376,7 @@ def test_config_that_is_not_converted_faithfully(folder: Path, changes: dict[str
         ({"num_local_experts": 0}, "num_local_experts"),
         ({"num_local_experts": None}, "num_local_experts"),
         ({"num_experts_per_tok": 5}, "num_experts_per_tok"),
-        ({"num_experts": 4}, "num_experts"),
+        ({"num_experts": 5}, "num_experts"),
         ({"hidden_size": 60}, "hidden_size"),
     ],
 )
@@ -532,3 +534,26 @@ def test_unknown_outtype_and_folder_as_target(folder: Path) -> None:
 def test_two_families_of_one_name_fail_at_import() -> None:
     with pytest.raises(TypeError, match=r"both Llama and Impostor claim LlamaForCausalLM"):
         type("Impostor", (Architecture,), {"hf_names": ("LlamaForCausalLM",)})
+
+
+FULL_DISK = """
+import resource, sys
+from converters import ConversionError, convert
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+try:
+    convert(sys.argv[1], sys.argv[2])
+except ConversionError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("room", [0, 1000, 50_000])
+def test_a_full_disk_is_told_and_leaves_nothing(folder: Path, room: int) -> None:
+    """A limit on the size of files fails as a full disk does, whoever runs this."""
+    out = folder.parent / "out"
+    out.mkdir()
+    command = [sys.executable, "-c", FULL_DISK, str(folder), str(out / "model.gguf"), str(room)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "model.gguf cannot be written (File too large)" in run.stdout
+    assert run.stdout.count("\n") == 1
+    assert list(out.iterdir()) == []
