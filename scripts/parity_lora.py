@@ -115,7 +115,7 @@ def compare(adapter: Adapter, reference: Reference) -> tuple[str, str, dict[str,
     sums: dict[str, str] = {}
     problems = []
     with tempfile.TemporaryDirectory() as scratch:
-        folder, base = write_adapter(Path(scratch), adapter)
+        folder, base = write_adapter(Path(scratch), adapter, whole_base=True)
         for outtype in adapter.outtypes:
             ours, theirs = Path(scratch, f"ours.{outtype}.gguf"), Path(scratch, f"reference.{outtype}.gguf")
             failure = reference.convert(folder, base, theirs, outtype)

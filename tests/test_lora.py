@@ -61,7 +61,7 @@ def merge(folder: Path, adapter: Adapter) -> None:
 )  # fmt: skip
 def test_logits_are_those_of_the_merged_weights(name: str, tmp_path: Path) -> None:
     adapter = replace(ADAPTERS[name], dtype="float32")
-    folder, base = write_adapter(tmp_path, adapter)
+    folder, base = write_adapter(tmp_path, adapter, whole_base=True)
     plain = convert(base, tmp_path / "base.gguf", "f32")
     changed = convert_lora(folder, base, tmp_path / "adapter.gguf")
     merge(base, adapter)
@@ -72,9 +72,9 @@ def test_logits_are_those_of_the_merged_weights(name: str, tmp_path: Path) -> No
 
 
 def test_an_adapter_of_another_model_is_refused(tmp_path: Path) -> None:
-    folder, base = write_adapter(tmp_path / "llama", ADAPTERS["llama"])
+    folder, base = write_adapter(tmp_path / "llama", ADAPTERS["llama"], whole_base=True)
     adapter = convert_lora(folder, base, tmp_path / "adapter.gguf")
-    _, other = write_adapter(tmp_path / "qwen2", ADAPTERS["qwen2"])
+    _, other = write_adapter(tmp_path / "qwen2", ADAPTERS["qwen2"], whole_base=True)
     with pytest.raises(ModelError, match=r"adapter\.gguf: llama\.cpp cannot apply it to qwen2\.gguf: .*arch mismatch"):
         llama.Model(convert(other, tmp_path / "qwen2.gguf"), adapter=adapter)
 
@@ -90,7 +90,7 @@ def local(folder: Path) -> ModelSpec:
 
 def test_an_adapters_folder_finds_its_base(store: Store, tmp_path: Path) -> None:
     """What adapter_config.json names is the base; both are converted, the base quantized, and both are recorded."""
-    folder, base = write_adapter(tmp_path, ADAPTERS["llama"])
+    folder, base = write_adapter(tmp_path, ADAPTERS["llama"], whole_base=True)
     (folder / "adapter_config.json").write_text(
         json.dumps(adapter_config(ADAPTERS["llama"]) | {"base_model_name_or_path": str(base)})
     )
@@ -124,7 +124,9 @@ def test_an_adapters_folder_finds_its_base(store: Store, tmp_path: Path) -> None
     ],
 )
 def test_an_adapter_without_a_base(named: object, said: str, store: Store, tmp_path: Path) -> None:
-    folder, _ = write_adapter(tmp_path, replace(ADAPTERS["llama"], config={"base_model_name_or_path": named}))
+    folder, _ = write_adapter(
+        tmp_path, replace(ADAPTERS["llama"], config={"base_model_name_or_path": named}), whole_base=True
+    )
     with pytest.raises(ModelError, match=said):
         pipeline.gguf_of(pipeline.contenders([local(folder)], [])[0], store)
 
@@ -137,7 +139,7 @@ def refusal(spec: ModelSpec, store: Store) -> GgufBenchError:
 
 
 def test_what_llama_cpp_would_leave_out_is_refused(store: Store, tmp_path: Path) -> None:
-    folder, base = write_adapter(tmp_path, ADAPTERS["llama-norms"])
+    folder, base = write_adapter(tmp_path, ADAPTERS["llama-norms"], whole_base=True)
     write_json(
         folder / "adapter_config.json", adapter_config(ADAPTERS["llama"]) | {"base_model_name_or_path": str(base)}
     )
@@ -145,7 +147,9 @@ def test_what_llama_cpp_would_leave_out_is_refused(store: Store, tmp_path: Path)
 
 
 def test_an_adapter_is_no_checkpoint_and_has_no_type_to_quantize(store: Store, tmp_path: Path) -> None:
-    folder, base = write_adapter(tmp_path, replace(ADAPTERS["llama"], config={"base_model_name_or_path": "org/base"}))
+    folder, base = write_adapter(
+        tmp_path, replace(ADAPTERS["llama"], config={"base_model_name_or_path": "org/base"}), whole_base=True
+    )
     with pytest.raises(ModelError, match="stays as it is; quantize org/base"):
         pipeline.quantize(local(folder), [quant("Q8_0")], store)
     gguf = convert(base, tmp_path / "base.gguf")
@@ -220,7 +224,7 @@ def test_the_entry_of_the_shipped_catalog_is_an_adapter(store: Store) -> None:
 
 def test_a_setting_that_cannot_be_told(store: Store, tmp_path: Path) -> None:
     config = {"use_dora": True, "base_model_name_or_path": str(tmp_path / "base")}
-    folder, base = write_adapter(tmp_path, replace(ADAPTERS["llama"], config=config))
+    folder, base = write_adapter(tmp_path, replace(ADAPTERS["llama"], config=config), whole_base=True)
     base.rename(tmp_path / "base")
     error = refusal(local(folder), store)
     assert isinstance(error, CheckpointError)

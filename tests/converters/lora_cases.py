@@ -96,6 +96,25 @@ ADAPTERS: Mapping[str, Adapter] = {
     "granite": Adapter("granite", LLAMA_LINEAR, 8),
     "stablelm2": Adapter("stablelm2", LLAMA_LINEAR, 8),
     "starcoder2": Adapter("starcoder2", ("q_proj", "k_proj", "v_proj", "c_fc"), 8),
+    **{
+        name: Adapter(case, targets, outtypes=("f16", "q8_0"))
+        for name, case, targets in (
+            ("bloom", "bloom", ("query_key_value", "dense")),
+            ("cohere", "cohere", LLAMA_LINEAR),
+            ("qwen2-moe", "qwen2-moe", (*LLAMA_LINEAR, "gate", "shared_expert_gate")),
+            ("qwen3-moe", "qwen3-moe", (*LLAMA_LINEAR, "gate")),
+            ("deepseek-moe", "deepseek-moe", LLAMA_LINEAR),
+            ("deepseek-v2", "deepseek-v2-lite", ("q_proj", "kv_a_proj_with_mqa", "o_proj")),
+            ("glm4", "glm4", (*ATTENTION, "gate_up_proj", "down_proj")),
+            ("exaone", "exaone3.5", ("q_proj", "k_proj", "v_proj", "out_proj", "c_fc_0", "c_fc_1", "c_proj")),
+            ("nemotron", "nemotron", LLAMA_LINEAR),
+            ("minicpm", "minicpm", LLAMA_LINEAR),
+            ("smollm3", "smollm3", LLAMA_LINEAR),
+            ("internlm3", "internlm3", LLAMA_LINEAR),
+            ("granite-moe", "granite-moe", ATTENTION),
+            ("olmoe", "olmoe", LLAMA_LINEAR),
+        )
+    },
 }  # fmt: skip
 
 
@@ -141,9 +160,17 @@ def tensors(adapter: Adapter) -> dict[str, Array]:
     return found
 
 
-def write_adapter(parent: Path, adapter: Adapter) -> tuple[Path, Path]:
-    """Write adapter and base to new folders in `parent`; return (adapter's folder, base's folder)."""
-    base = write_case(parent, replace(adapter.base, layout="one"))
+def write_adapter(parent: Path, adapter: Adapter, *, whole_base: bool = False) -> tuple[Path, Path]:
+    """Write adapter and base to new folders in `parent`; return (adapter's folder, base's folder).
+
+    Of the base no more than config.json, which is all that conversion reads, unless `whole_base`.
+    """
+    base = parent / adapter.base.folder
+    if whole_base:
+        write_case(parent, replace(adapter.base, layout="one"))
+    else:
+        base.mkdir(parents=True)
+        write_json(base / "config.json", adapter.base.config)
     folder = parent / adapter.folder
     folder.mkdir(parents=True)
     write_json(folder / "adapter_config.json", adapter_config(adapter))
