@@ -73,7 +73,8 @@ ADDED = [
     added(2, "<tool>", special=False),
     added(3, "<|looks|>", special=False),
     added(4, "▁piece▁", special=False, normalized=True),
-    added(5, "É́ x ", special=False),
+    # Both are letters of the byte alphabet; decoded they are bytes of no text.
+    added(5, "<É>", special=False),
 ]
 
 
@@ -181,11 +182,11 @@ CASES: dict[str, Case] = {
         settings={"tokenizer_class": "GPT2Tokenizer", "add_bos_token": True, "add_prefix_space": True},
         files={
             **slow_files(),
-            "added_tokens.json": {"<|y|>": N + 1, "<x>": N, "<pad>": N + 2},
+            "added_tokens.json": {"<|y|>": N + 1, "<É>": N, "<pad>": N + 2, "<È>": N + 3},
             "special_tokens_map.json": {
                 "bos_token": {"content": "<s>", **PLAIN},
-                "pad_token": "<pad>",
-                "additional_special_tokens": ["<x>", "<z>"],
+                "pad_token": "<É>",
+                "additional_special_tokens": ["<É>", "<z>"],
             },
         },
     ),
@@ -193,6 +194,16 @@ CASES: dict[str, Case] = {
         model_type="starcoder2",
         settings={"tokenizer_class": "GPT2TokenizerFast", **named(unk="<|endoftext|>", pad=None)},
         tokenizer=tokenizer_json(model={"merges": [list(merge) for merge in vocabulary()[1]], "ignore_merges": True}),
+    ),
+    "spaces in merges": Case(
+        model_type="gpt2",
+        tokenizer=tokenizer_json(
+            tokens=[],
+            model={
+                "vocab": {**vocabulary()[0], " ": N, "! ": N + 1},
+                "merges": [*map(list, vocabulary()[1]), ["!", " "]],
+            },
+        ),
     ),
     "CodeGen, slow": Case(
         model_type="phi",
@@ -208,7 +219,7 @@ CASES: dict[str, Case] = {
         model_type="qwen2",
         settings={
             "tokenizer_class": "Qwen2Tokenizer",
-            "added_tokens_decoder": decoder(),
+            "added_tokens_decoder": decoder(ADDED[:4]),
             "additional_special_tokens": ["<tool>"],
             **named(bos=None, eos="<|im_end|>", pad="<|endoftext|>", unk=None),
         },
@@ -234,6 +245,7 @@ CASES: dict[str, Case] = {
         model_type="cohere2",
         settings={
             "tokenizer_class": "CohereTokenizer",
+            "extra_special_tokens": ["▁piece▁"],
             **named(eos=added_dict("<|im_end|>", lstrip=True), pad="<tool>"),
         },
         tokenizer=tokenizer_json(post_processor=begins_with("<|endoftext|>", N)),
