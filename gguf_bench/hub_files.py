@@ -97,7 +97,7 @@ def choose(
         return "gguf", _named_gguf(spec.file, repo, listing)
     if spec.ready_quantization is not None:
         return "gguf", _gguf_of_type(spec.ready_quantization, repo, listing)
-    return "checkpoint", _checkpoint(repo, listing, read)
+    return "checkpoint", _checkpoint(spec, repo, listing, read)
 
 
 def matches(path: str, patterns: Iterable[str]) -> bool:
@@ -108,10 +108,14 @@ def matches(path: str, patterns: Iterable[str]) -> bool:
     )
 
 
-def _checkpoint(repo: str, listing: Listing, read: Callable[[RemoteFile], bytes]) -> tuple[RemoteFile, ...]:
+def _checkpoint(
+    spec: ModelSpec, repo: str, listing: Listing, read: Callable[[RemoteFile], bytes]
+) -> tuple[RemoteFile, ...]:
     beside = [file for path, file in sorted(listing.items()) if matches(path, BESIDE_WEIGHTS)]
     adapter = _first(ADAPTER_WEIGHTS, listing) if "adapter_config.json" in listing else None
-    weights = _first(WEIGHTS, listing)
+    if spec.base is not None and adapter is None:
+        raise HubError(f"{repo} has no LoRA adapter: no adapter_config.json with one of {', '.join(ADAPTER_WEIGHTS)}")
+    weights = _first(WEIGHTS, listing) if spec.base is None else None
     if weights is None and adapter is None:
         raise HubError(*_no_weights(repo, listing))
     if adapter is None and "config.json" not in listing:

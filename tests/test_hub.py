@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -216,6 +217,19 @@ def test_an_adapter_needs_no_weights_of_its_own(server: HubServer, tmp_path: Pat
     }
     server.add_repo(NAME, write(tmp_path / "repo", files))
     assert [file.path for file in hub.plan(SPEC).files] == ["adapter_config.json", "adapter_model.safetensors"]
+
+
+@pytest.mark.usefixtures("client")
+def test_of_a_repo_with_a_base_the_adapter_alone_is_fetched(server: HubServer, tmp_path: Path) -> None:
+    """Some hold the merged model, too; a repo without an adapter is not what the entry says."""
+    tuned = replace(SPEC, base="org/base")
+    files: dict[str, bytes | str] = {"config.json": "{}", "model.safetensors": "x"}
+    server.add_repo(NAME, write(tmp_path / "merged", files))
+    with pytest.raises(HubError, match=f"{NAME} has no LoRA adapter: no adapter_config.json"):
+        hub.plan(tuned)
+    files |= {"adapter_config.json": "{}", "adapter_model.bin": "x"}
+    server.add_repo(NAME, write(tmp_path / "both", files))
+    assert [file.path for file in hub.plan(tuned).files] == ["adapter_config.json", "config.json", "adapter_model.bin"]
 
 
 @pytest.mark.usefixtures("client")
