@@ -331,3 +331,31 @@ def test_a_build_with_broken_amx_is_run_without_it_and_said(
 def test_which_quantization_a_model_is_run_at(spec: ModelSpec, quants: list[str], expected: list[str | None]) -> None:
     found = contenders([spec], [quant(name) for name in quants])
     assert [contender.quant.name if contender.quant else None for contender in found] == expected
+
+
+def test_an_adapter_that_changed_is_asked_anew(
+    runs: FakeRuns, store: Store, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Base and adapter together are what answered: another adapter on the same base is another contender."""
+
+    def tuned(adapter: str) -> Callable[..., GgufFile]:
+        def gguf_of(contender: pipeline.Contender, store: Store, progress: Any) -> GgufFile:
+            base = file_of(contender, store, progress)
+            file = dataclasses.replace(base, sha256=adapter, quant="F32", path=Path(f"/{adapter}.gguf"))
+            store.save_artifact(file, made_by="converted", made_with={})
+            return dataclasses.replace(base, adapter=file)
+
+        return gguf_of
+
+    def run(adapter: str) -> tuple[int, int]:
+        """(the run's id, how many questions it took)"""
+        monkeypatch.setattr(pipeline, "gguf_of", tuned(adapter))
+        before = len(runs.asked)
+        return pipeline.compare(contenders([SPEC], [quant("Q8_0")]), options, store), len(runs.asked) - before
+
+    first, n_first = run("one")
+    second, n_second = run("two")
+    assert (n_first, n_second) == (5, 5)
+    assert second != first
+    assert run("two") == (second, 0)
+    assert [store.contenders(run_id)[0]["adapter_sha256"] for run_id in (first, second)] == ["one", "two"]

@@ -9,8 +9,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database
 
 from gguf_bench.errors import StoreError
+from gguf_bench.migrations import migrations
 from gguf_bench.records import Answer, Document, GgufFile, Score
 from gguf_bench.store import Store
 
@@ -251,3 +253,33 @@ def test_deleting_a_run_takes_its_answers_along(store: Store) -> None:
     with store._writing() as connection:
         connection.execute("delete from runs where id = ?", [run_id])
     assert store.rows("select * from answers") == []
+
+
+def test_a_store_from_before_adapters_keeps_what_it_has(path: Path) -> None:
+    """Its contenders have no adapter, and their answers are known to later ones without."""
+    database = Database(path)
+    migrations.apply(database, stop_before="m002_adapters")
+    database.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "insert into artifacts values ('f', '/f', 7, 'Q8_0', 8, 1, 'llama', 1, null, null, null, '', '{}', '')"
+        )
+        run = ("k", "", "", "finished", "", "", "", "", "", "", "d", "x", 1, "", 0, "{}", "{}", "{}")
+        columns = (
+            "key, name, description, status, created, task, task_version, prompt_version, scorer_version, finished,"
+            " dataset, dataset_sha256, n_documents, excerpt_version, fresh, settings, machine, versions"
+        )
+        connection.execute(f"insert into runs ({columns}) values ({', '.join('?' * len(run))})", run)
+        connection.execute(
+            "insert into contenders (run_id, position, model, display_name, model_group, file_sha256, settings_sha256,"
+            " status) values (1, 0, 'm', 'M', '', 'f', 's', 'finished')"
+        )
+        columns_before = [row[1] for row in connection.execute("pragma table_info(eps_scores)")]
+    store = Store(path)
+    (row,) = store.rows("select * from eps_scores")
+    assert list(row) == columns_before
+    assert (row["model"], row["size_bytes"]) == ("m", 7)
+    store.save_answer(1, an_answer(), SCORE)
+    (later,) = store.contenders(a_run(store))
+    store.set_contender(later["id"], file_sha256="f")
+    assert store.known_answers(later["id"], {"d1": "p"}) == [an_answer()]
