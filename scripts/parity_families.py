@@ -348,20 +348,27 @@ ROWS: dict[str, Row] = {
         tokenizer="bpe",
         edit=old,
     ),
-    "phi3": Row("Phi3", {**BASE, "sliding_window": 128, "original_max_position_embeddings": 512, "pad_token_id": 0}),
+    # llama.cpp looks for this token where a model's name holds "phi3".
+    "phi3": Row(
+        "Phi3",
+        {**BASE, "sliding_window": 128, "original_max_position_embeddings": 512, "pad_token_id": 0},
+        files=added("<|endoftext|>", first=300),
+    ),
     "phi3-old": Row(
         "Phi3",
         {**BASE, "sliding_window": 128, "original_max_position_embeddings": 512, "pad_token_id": 0},
         edit=but(old, original_max_position_embeddings=512),
     ),
+    # llama.cpp takes the short factors for contexts up to 256 here, its smallest.
     "phi3-longrope": Row(
         "Phi3",
         {
             **BASE,
-            "original_max_position_embeddings": 128,
+            "original_max_position_embeddings": 256,
             "pad_token_id": 0,
             "rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4, **FACTORS},
         },
+        files=added("<|endoftext|>", first=300),
     ),
     "phi3-longrope-old": Row(
         "Phi3",

@@ -58,9 +58,10 @@ def record(name: str, row: Row) -> None:
     path = CASES / f"{name}.json"
     had: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     results = {key: had.pop(key) for key in ("logits", "sums", "reference", "fails") if key in had}
-    if had == case:
+    same = had == case
+    if same:
         case |= results
-    print("as it was" if had == case else "recorded ", name)
+    print("as it was" if same else "recorded ", name)
     path.write_text(json.dumps(case, indent=1) + "\n", encoding="utf-8")
 
 

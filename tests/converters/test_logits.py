@@ -1,14 +1,19 @@
-"""llama.cpp computes with a converted checkpoint what the checkpoint says: an independent decoder in numpy agrees."""
+"""llama.cpp computes with a converted checkpoint what the checkpoint says: an independent decoder in numpy agrees, and
+so does what transformers computed with the recorded checkpoints (scripts/parity_logits.py)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from converters import convert
+from converters import ARCHITECTURES, convert
+from converters.architecture import Weight, write_rope_keys
+from tests.converters.cases import read_cases, write_case
 from tests.converters.variants import LLAMA3, Variant, write_checkpoint
 from tests.tiny import CONFIG, Array, weights
 
@@ -65,13 +70,92 @@ def llama3_frequencies(plain: Array) -> Array:
 def test_logits_agree_with_numpy(scaled: bool, tmp_path: Path) -> None:
     changes = {"rope_scaling": {"rope_type": "llama3", **LLAMA3}} if scaled else {}
     path = convert(write_checkpoint(tmp_path, Variant(changes, dtype="float32")), tmp_path / "x.gguf", "f32")
-    model = llama_cpp.Llama(str(path), n_ctx=64, logits_all=True, verbose=False, n_threads=1)
-    try:
-        model.eval(TOKENS)
-        found = np.array(model.scores[: len(TOKENS)])
-    finally:
-        model.close()
+    found = computed(path, TOKENS)
     plain = 10000.0 ** (-np.arange(0, 16, 2) / 16)
     expected = decode(weights(CONFIG), CONFIG, TOKENS, llama3_frequencies(plain) if scaled else plain)
     assert np.abs(expected).max() > 3
     np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
+
+
+CASES = {name: case for name, case in read_cases().items() if case.logits}
+RECORDED = [name for name, case in CASES.items() if case.architecture in ARCHITECTURES]
+TOLERANCE, FAR = 0.02, 0.1
+"""Of the largest logit: less is rounding (llama.cpp rounds to float16 on the way), more is another model."""
+
+
+def computed(path: Path, tokens: list[int]) -> Array:
+    """llama.cpp's logits (n_tokens, vocabulary) of a GGUF file."""
+    model = llama_cpp.Llama(str(path), n_ctx=64, logits_all=True, verbose=False, n_threads=1)
+    try:
+        model.eval(tokens)
+        return np.array(model.scores[: len(tokens)])
+    finally:
+        model.close()
+
+
+def distance(name: str, folder: Path) -> float:
+    """How far llama.cpp with our f16 file is from transformers: the largest difference, by the largest logit.
+
+    The weights are bfloat16 numbers that float16 holds exactly, so the file rounds nothing.
+    """
+    recorded = CASES[name].logits
+    path = convert(write_case(folder, CASES[name]), folder / "x.gguf", "f16")
+    expected = np.array([row.split() for row in recorded["values"]], float)
+    found = computed(path, recorded["tokens"])[:, recorded["ids"]]
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def test_logits_of_many_families_are_recorded() -> None:
+    assert len({CASES[name].architecture for name in RECORDED}) >= 20
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_logits_agree_with_transformers(name: str, tmp_path: Path) -> None:
+    assert distance(name, tmp_path) < TOLERANCE
+
+
+def without(what: str, *gguf_names: str) -> Callable[[str, pytest.MonkeyPatch], None]:
+    """Take what a family's table says of the tensors that end with these names: no `arrange`, or no `compute`."""
+
+    def changed(weight: Weight) -> Weight:
+        return replace(weight, **{what: None}) if weight.gguf_name.endswith(gguf_names) else weight
+
+    def apply(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        family = ARCHITECTURES[CASES[name].architecture]
+        tensors = {
+            pattern: changed(rows) if isinstance(rows, Weight) else tuple(map(changed, rows))
+            for pattern, rows in family.tensors.items()
+        }
+        assert tensors != family.tensors
+        monkeypatch.setattr(family, "tensors", tensors)
+
+    return apply
+
+
+def another_base(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(keys: Any, architecture: str, rope: dict[str, Any]) -> None:
+        write_rope_keys(keys, architecture, {**rope, "rope_theta": rope["rope_theta"] / 1000})
+
+    monkeypatch.setattr("converters.architecture.write_rope_keys", write)
+
+
+def no_factors(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ARCHITECTURES[CASES[name].architecture], "extra_tensors", lambda self: iter(()))
+
+
+BREAKS: dict[str, tuple[str, Callable[[str, pytest.MonkeyPatch], None]]] = {
+    "queries in another order": ("llama", without("arrange", "attn_q")),
+    "keys in another order": ("mistral-nemo", without("arrange", "attn_k")),
+    "queries, keys and values in another order": ("falcon-40b", without("arrange", "attn_qkv")),
+    "another frequency base": ("qwen3", another_base),
+    "no factors for Llama 3's rope": ("llama-3", no_factors),
+    "no one added to the norms": ("gemma", without("compute", "_norm")),
+}
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_a_break_of_the_converter_shows(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an agreement of logits would say little."""
+    name, break_it = BREAKS[what]
+    break_it(name, monkeypatch)
+    assert distance(name, tmp_path) > FAR
