@@ -213,13 +213,20 @@ def written_whole(target: Path) -> Iterator[Path]:
 
     A partial file is locked while its writer lives, so one that a killed process left is known and removed here.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConversionError(f"{target.parent} cannot be made a folder ({error.strerror})") from error
     for leftover in target.parent.glob(f".{target.name}.*.partial"):
         with suppress(OSError), leftover.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             leftover.unlink()
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    with partial.open("xb") as held:
+    try:
+        held = partial.open("xb")
+    except OSError as error:
+        raise ConversionError(f"{target} cannot be written ({error.strerror})") from error
+    with held:
         fcntl.flock(held, fcntl.LOCK_EX)
         try:
             yield partial

@@ -90,7 +90,7 @@ def _load(folder: Path) -> SentencePieceProcessor:
     processor = SentencePieceProcessor()
     try:
         processor.LoadFromFile(str(path))
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, ValueError, OSError) as error:  # text that is no UTF-8 is a ValueError
         raise CheckpointFileError(
             path, "is not a SentencePiece model; download it again, or remove it where tokenizer.json is to be used"
         ) from error

@@ -37,10 +37,10 @@ class Llama(Architecture):
 
     def derive(self, config: Config) -> None:
         super().derive(config)
-        if config["model_type"] == "mistral" and "layer_types" in config:
+        if config.get("model_type") == "mistral" and "layer_types" in config:
             # Even with null there, transformers takes a Mistral for a Ministral, which has other defaults.
             raise UnsupportedConfig("layer_types", config["layer_types"], "only models without this key are converted")
-        if config.get("head_dim") is None and config["model_type"] in ("llama", "mistral"):
+        if config.get("head_dim") is None and config.get("model_type") in ("llama", "mistral"):
             config["head_dim"] = config["hidden_size"] // config["num_attention_heads"]
 
     def write_keys(self, keys: Keys, file_type: int) -> None:

@@ -557,3 +557,10 @@ def test_a_full_disk_is_told_and_leaves_nothing(folder: Path, room: int) -> None
     assert "model.gguf cannot be written (File too large)" in run.stdout
     assert run.stdout.count("\n") == 1
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "word"), [("file/model.gguf", "folder"), ("x" * 250 + ".gguf", "written")])
+def test_a_place_that_cannot_be_written(folder: Path, name: str, word: str) -> None:
+    (folder.parent / "file").write_text("")
+    with pytest.raises(ConversionError, match=word):
+        convert(folder, folder.parent / name)
