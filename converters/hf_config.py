@@ -125,12 +125,13 @@ def one_spelling(config: Config) -> Config:
     """
     if isinstance(nested := config.get("text_config"), dict):
         model_type = nested.get("model_type") or f"{config.get('model_type')}_text"
-        text = _with_defaults({**nested, "model_type": model_type})
+        # transformers saved of a part of a model only what differs from its defaults (Gemma 3's 4B).
+        text = _with_defaults({**nested, "model_type": model_type}, is_part=True)
         return {**config, **text, "architectures": config.get("architectures")}
     return _with_defaults(config)
 
 
-def _with_defaults(config: Config) -> Config:
+def _with_defaults(config: Config, is_part: bool = False) -> Config:
     recorded = _recorded().get(str(config.get("model_type")), {"keys": {}, "other_names": {}, "rope": None})
     keys, other_names = recorded["keys"], recorded["other_names"]
     for other, name in other_names.items():
@@ -139,8 +140,8 @@ def _with_defaults(config: Config) -> Config:
     types = {key: tuple(TYPES[word] for word in words.split()) for key, (words, _) in keys.items()}
     _check_types(config, {**COMMON_TYPES, **types}, {key: words for key, (words, _) in keys.items()})
     given = {other_names.get(key, key): value for key, value in config.items()}
-    _require_sizes(given, keys)
     defaults = {other_names.get(key, key): value for key, (_, value) in keys.items()}
+    _require_sizes({**defaults, **given} if is_part else given, keys)
     merged: Config = {**defaults, **given}
     _check_sizes(merged)
     merged["rope_parameters"] = _rope_parameters(merged, recorded["rope"], "original_max_position_embeddings" in keys)
