@@ -136,6 +136,7 @@ ATTENTION = {
     f"{LAYER}self_attn.v_proj.weight": "48x96",
     f"{LAYER}self_attn.o_proj.weight": "96x96",
 }
+PACKED = {**DECODER, f"{LAYER}self_attn.W_pack.weight": "288x96", f"{LAYER}self_attn.o_proj.weight": "96x96"}
 HAND_SIZES: Json = {**BASE, "hidden_act": "silu", "rms_norm_eps": 1e-5, "initializer_range": 0.02, "use_cache": True}
 
 GLM_TOKENS = added(
@@ -1298,20 +1299,18 @@ ROWS: dict[str, Row] = {
             f"{LAYER}self_attn.o_proj.weight": "96x96",
         },
     ),
+    # llama.cpp tells these two by their layers: rotary embedding or ALiBi.
     "baichuan-7b": Row(
         "",
         hand_config(
             "BaiChuanForCausalLM",
             "baichuan",
-            **{key: value for key, value in HAND_SIZES.items() if key != "num_key_value_heads"},
+            **{key: value for key, value in HAND_SIZES.items() if key != "num_key_value_heads"}
+            | {"num_hidden_layers": 32},
         ),
         layout="bin",
-        hand={
-            **DECODER,
-            f"{LAYER}self_attn.W_pack.weight": "288x96",
-            f"{LAYER}self_attn.o_proj.weight": "96x96",
-            f"{LAYER}self_attn.rotary_emb.inv_freq": "12",
-        },
+        hand={name.replace("{0-1}", "{0-31}"): shape for name, shape in PACKED.items()},
+        entries={"model.layers.{0-31}.self_attn.rotary_emb.inv_freq": "12"},
     ),
     "baichuan2-13b": Row(
         "",
@@ -1322,11 +1321,12 @@ ROWS: dict[str, Row] = {
                 key: value
                 for key, value in HAND_SIZES.items()
                 if key not in ("num_key_value_heads", "max_position_embeddings")
-            },
+            }
+            | {"num_hidden_layers": 40},
             model_max_length=512,
             z_loss_weight=0,
         ),
-        hand={**DECODER, f"{LAYER}self_attn.W_pack.weight": "288x96", f"{LAYER}self_attn.o_proj.weight": "96x96"},
+        hand={name.replace("{0-1}", "{0-39}"): shape for name, shape in PACKED.items()},
     ),
     # DeepSeek
     "deepseek-moe": Row(

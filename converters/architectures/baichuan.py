@@ -44,7 +44,8 @@ def output_head(model: Architecture, values: Array) -> Array:
 
 
 class Baichuan(Architecture):
-    """llama.cpp takes models of 40 layers for the 13B ones, which have ALiBi in place of a rotary embedding."""
+    """llama.cpp knows the 7B models, which have a rotary embedding, by 32 layers, and the 13B ones, which have ALiBi,
+    by 40; any others would get neither (src/models/baichuan.cpp)."""
 
     hf_names = ("BaichuanForCausalLM", "BaiChuanForCausalLM")
     gguf_name = "baichuan"
@@ -59,7 +60,11 @@ class Baichuan(Architecture):
             Weight("blk.{i}.attn_v", W_PACK, arrange=values_of, out=("hidden", "hidden")),
         ),
     }
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {"hidden_act": ("silu",), "head_dim": (None,)}
+    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "hidden_act": ("silu",),
+        "head_dim": (None,),
+        "num_hidden_layers": (32, 40),
+    }
     rope_types = ("default",)
 
     def derive(self, config: Config) -> None:
