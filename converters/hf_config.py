@@ -21,7 +21,7 @@ Config = dict[str, Any]
 N_LAYERS = ("n_layers", "num_hidden_layers", "n_layer", "num_layers")
 HIDDEN_SIZE = ("hidden_size", "n_embd", "dim", "d_model", "n_embed")
 N_HEADS = ("num_attention_heads", "n_head", "n_heads")
-N_KV_HEADS = ("num_key_value_heads", "n_kv_heads", "num_kv_heads")
+N_KV_HEADS = ("num_key_value_heads", "n_kv_heads", "num_kv_heads", "n_head_kv")
 N_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 """The names under which families give their sizes, in the order in which the first one present counts."""
 

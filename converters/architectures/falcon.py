@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from converters.architecture import Architecture, Rows, Weight, require
+from converters.architecture import Architecture, Rows, Weight, require, require_numbers
 from converters.gguf_file import Keys
 from converters.hf_config import Config
 from converters.tensor import Array
@@ -33,6 +33,7 @@ class Falcon(Architecture):
 
     def derive(self, config: Config) -> None:
         hidden = self.hidden_size
+        require_numbers(config, "layer_norm_epsilon")
         grouped = config.get("new_decoder_architecture", "n_head_kv" in config)
         if not grouped:
             require(config, "multi_query", True, None)

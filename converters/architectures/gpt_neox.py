@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from converters.architecture import Architecture, Rows, Weight
+from converters.architecture import Architecture, Rows, Weight, require_numbers
 from converters.architectures.phi import GELU
 from converters.gguf_file import Keys
+from converters.hf_config import Config
 from converters.tensor import Array
 
 
@@ -76,6 +77,10 @@ class Bloom(Architecture):
         "h.{i}.mlp.dense_h_to_4h": Weight("blk.{i}.ffn_up", ("feed_forward", "hidden"), bias=True),
         "h.{i}.mlp.dense_4h_to_h": Weight("blk.{i}.ffn_down", ("hidden", "feed_forward"), bias=True),
     }
+
+    def derive(self, config: Config) -> None:
+        if "seq_length" in config:
+            require_numbers(config, "seq_length")
 
     def sizes(self) -> dict[str, int]:
         return super().sizes() | {"queries_keys_values": 3 * self.hidden_size}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from converters.architecture import DECODER_TENSORS, Architecture, Rows, Weight, require
+from converters.errors import UnsupportedConfig
 from converters.gguf_file import Keys
 from converters.hf_config import Config, first
 from converters.rope import long_and_short_factors
@@ -76,6 +77,13 @@ class Phi3(Architecture):
         "model.layers.{i}.mlp.gate_up_proj": Weight("blk.{i}.ffn_up", ("gate_and_up", "hidden")),
         "model.layers.{i}.mlp.down_proj": Weight("blk.{i}.ffn_down", ("hidden", "feed_forward")),
     }
+
+    def derive(self, config: Config) -> None:
+        super().derive(config)
+        original = config["rope_parameters"].get("original_max_position_embeddings")
+        if type(original) is not int or original < 2:
+            wanted = "a whole number greater than 1 is needed"
+            raise UnsupportedConfig("original_max_position_embeddings", original, wanted)
 
     @property
     def rope_dims(self) -> int:

@@ -80,6 +80,10 @@ ALIBI = {"alibi": True, "alibi_bias_max": 8}
     ("name", "changes", "words"),
     [
         ("falcon-40b", {"rope_parameters": {"rope_type": "default", "rope_theta": 500042.0}}, "rope_theta is 500042.0"),
+        ("falcon-old", {"layer_norm_epsilon": None}, "layer_norm_epsilon is None"),
+        ("falcon-40b-old", {"n_head_kv": 3}, "n_head_kv is 3"),
+        ("bloom-old", {"seq_length": "2048"}, "seq_length is '2048'"),
+        ("phi3-su", {"original_max_position_embeddings": 1}, "original_max_position_embeddings is 1"),
         ("falcon-7b", {"alibi": True}, "alibi is True"),
         ("falcon-7b", {"multi_query": False}, "multi_query is False"),
         ("falcon-7b", {"bias": True}, "bias is True"),
