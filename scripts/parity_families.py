@@ -181,19 +181,6 @@ ROWS: dict[str, Row] = {
     "llama-yarn": Row(
         "Llama", {**BASE, "rope_parameters": {**YARN, "beta_fast": 16.0, "beta_slow": 2.0, "attention_factor": 0.75}}
     ),
-    "llama-longrope": Row(
-        "Llama",
-        {
-            **BASE,
-            "rope_parameters": {
-                "rope_type": "longrope",
-                "rope_theta": 1e4,
-                "factor": 4.0,
-                "original_max_position_embeddings": 128,
-                **FACTORS,
-            },
-        },
-    ),
     "llama-biases": Row("Llama", {**BASE, "attention_bias": True, "mlp_bias": True}),
     "vicuna": Row(
         "Llama",
@@ -626,6 +613,40 @@ ROWS: dict[str, Row] = {
         },
         model="Gemma3ForConditionalGeneration",
     ),
+    "gemma3-4b-old": Row(
+        "Gemma3",
+        {
+            "text_config": {
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "num_hidden_layers": 2,
+                "sliding_window": 64,
+                "rope_parameters": None,
+            },
+            "vision_config": VISION,
+            "mm_tokens_per_image": 4,
+        },
+        model="Gemma3ForConditionalGeneration",
+        outtypes=("q8_0",),
+        edit=but(
+            text_config={
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "model_type": "gemma3_text",
+                "num_hidden_layers": 2,
+                "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+                "sliding_window": 64,
+            }
+        ),
+    ),
+    "gemma3-bpe": Row(
+        "Gemma3Text",
+        {**WIDE_BPE, "sliding_window": 64, "query_pre_attn_scalar": 32, "tie_word_embeddings": False},
+        model="Gemma3ForCausalLM",
+        tokenizer="bpe",
+        dtype="float16",
+        edit=but(sliding_window_pattern=1, layer_types=["full_attention"] * 2),
+    ),
     # GPT-2 and other designs with biases
     "gpt2": Row(
         "GPT2",
@@ -974,6 +995,12 @@ ROWS: dict[str, Row] = {
     ),
     "nemotron": Row("Nemotron", {**BASE, "head_dim": 24, "partial_rotary_factor": 0.5}),
     "nemotron-old": Row("Nemotron", {**BASE, "head_dim": 24, "partial_rotary_factor": 0.5}, edit=old),
+    "nemotron-biases": Row(
+        "Nemotron",
+        {**BASE, "partial_rotary_factor": 0.5, "attention_bias": True, "mlp_bias": True},
+        dtype="float16",
+        edit=but(old, head_dim=None, rope_scaling={"type": "linear", "factor": 2.0}),
+    ),
     # OLMo
     "olmo": Row("Olmo", BASE_BPE, tokenizer="bpe"),
     "olmo-clipped": Row(
@@ -986,7 +1013,27 @@ ROWS: dict[str, Row] = {
     "olmo2-old": Row("Olmo2", BASE_BPE, tokenizer="bpe", edit=old),
     "olmo3": Row("Olmo3", {**BASE_BPE, "num_hidden_layers": 4, "sliding_window": 64}, tokenizer="bpe"),
     "olmo3-yarn": Row(
-        "Olmo3", {**BASE_BPE, "num_hidden_layers": 4, "sliding_window": 64, "rope_parameters": YARN}, tokenizer="bpe"
+        "Olmo3",
+        {
+            **BASE_BPE,
+            "num_hidden_layers": 4,
+            "sliding_window": 64,
+            "rope_parameters": {
+                "full_attention": YARN,
+                "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+            },
+        },
+        tokenizer="bpe",
+    ),
+    "olmo3-yarn-old": Row(
+        "Olmo3",
+        {**BASE_BPE, "num_hidden_layers": 4, "sliding_window": 64},
+        tokenizer="bpe",
+        edit=but(
+            rope_parameters=None,
+            rope_theta=500000,
+            rope_scaling={**YARN, "attention_factor": 1.2079441541679836, "beta_fast": 32.0, "beta_slow": 1.0},
+        ),
     ),
     "olmoe": Row(
         "Olmoe", {**BASE_BPE, "num_experts": 6, "num_experts_per_tok": 3, "num_key_value_heads": 4}, tokenizer="bpe"
@@ -1092,6 +1139,12 @@ ROWS: dict[str, Row] = {
             "tie_word_embeddings": True,
         },
         tokenizer="bpe",
+    ),
+    "exaone4-32b-old": Row(
+        "Exaone4",
+        {**WIDE_BPE, "num_hidden_layers": 4, "sliding_window": 64, "rope_parameters": LLAMA3},
+        tokenizer="bpe",
+        edit=but(old, sliding_window_pattern="LLLG", layer_types=["sliding_attention"] * 3 + ["full_attention"]),
     ),
     "exaone4-old": Row(
         "Exaone4",
@@ -1490,6 +1543,35 @@ ROWS: dict[str, Row] = {
                     "lm_head",
                 ],
             }
+        ),
+        entries={
+            f"{LAYER}mlp.experts.gate_up_proj": None,
+            f"{LAYER}mlp.experts.down_proj": None,
+            f"{LAYER}mlp.experts.gate_up_proj_blocks": "6x320x3x16 uint8",
+            f"{LAYER}mlp.experts.gate_up_proj_scales": "6x320x3 uint8",
+            f"{LAYER}mlp.experts.down_proj_blocks": "6x96x5x16 uint8",
+            f"{LAYER}mlp.experts.down_proj_scales": "6x96x5 uint8",
+        },
+    ),
+    "gpt-oss-old": Row(
+        "GptOss",
+        {**WIDE_BPE, "num_local_experts": 6, "num_experts_per_tok": 3, "sliding_window": 64},
+        tokenizer="bpe",
+        outtypes=("f32", "q8_0"),
+        edit=but(
+            rope_parameters=None,
+            rope_theta=150000,
+            rope_scaling={
+                "beta_fast": 32.0,
+                "beta_slow": 1.0,
+                "factor": 32.0,
+                "original_max_position_embeddings": 4096,
+                "rope_type": "yarn",
+                "truncate": False,
+            },
+            experts_per_token=3,
+            initial_context_length=4096,
+            quantization_config={"quant_method": "mxfp4"},
         ),
         entries={
             f"{LAYER}mlp.experts.gate_up_proj": None,

@@ -84,7 +84,7 @@ class Bpe:
     ignore_merges: bool = False
     config: Json = field(default_factory=dict)
     outside: bool = True
-    """Whether special tokens stand beside the vocabulary (in added_tokens alone)."""
+    """Whether added tokens after the last common one stand beside the vocabulary (in added_tokens alone)."""
 
 
 TOKENIZERS: Mapping[str, Bpe] = {
@@ -232,6 +232,7 @@ def bpe_files(vocabulary: Path, how: Bpe) -> Files:
     fields = read_fields(vocabulary)
     tokens, types = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.token_type"]
     named = {value for key, value in how.config.items() if key.endswith("_token") and isinstance(value, str)}
+    last = max(i for i, kind in enumerate(types) if kind == TokenType.NORMAL)
     added, vocab = [], {}
     for i, (token, kind) in enumerate(zip(tokens, types, strict=True)):
         if kind == TokenType.UNUSED:
@@ -241,7 +242,7 @@ def bpe_files(vocabulary: Path, how: Bpe) -> Files:
             special = kind == TokenType.CONTROL or token in named
             flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": not special}
             added.append({"id": i, "content": token, **flags, "special": special})
-        if not (is_added and how.outside):
+        if not (is_added and how.outside and i > last):
             vocab[token] = i
     content = {
         "version": "1.0",

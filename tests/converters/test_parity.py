@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -49,12 +50,14 @@ def test_every_family_of_the_cases_is_converted() -> None:
 
 @pytest.mark.parametrize("name", CONVERTED)
 def test_every_family_to_the_same_bytes_as_the_reference(name: str, tmp_path: Path) -> None:
-    folder = write_case(tmp_path, CASES[name])
-    made = {}
-    for outtype in CASES[name].outtypes:
+    """All outtypes where the vocabulary is small, else one, which differs from case to case: `make parity` has all."""
+    case = CASES[name]
+    one = case.outtypes[crc32(name.encode()) % len(case.outtypes)]
+    outtypes = case.outtypes if case.tokenizer != "bpe" else (one,)
+    folder = write_case(tmp_path, case)
+    for outtype in outtypes:
         path = convert(folder, tmp_path / f"{outtype}.gguf", outtype)
-        made[outtype] = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert made == CASES[name].noted["sums"]
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == case.noted["sums"][outtype], outtype
 
 
 def test_checkpoints_written_twice_are_the_same(tmp_path: Path) -> None:

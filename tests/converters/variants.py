@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -187,8 +188,12 @@ def _sentencepiece_json(folder: Path) -> None:
 
 
 def _smollm2(folder: Path) -> None:
-    reader = GGUFReader(find_smollm2_gguf())
-    write_tokenizer_files(folder, {name: item.contents() for name, item in reader.fields.items()})
+    write_tokenizer_files(folder, _smollm2_keys())
+
+
+@cache
+def _smollm2_keys() -> dict[str, Any]:
+    return {name: item.contents() for name, item in GGUFReader(find_smollm2_gguf()).fields.items()}
 
 
 TOKENIZERS: dict[str, Files] = {"spm": _sentencepiece, "spm json": _sentencepiece_json, "bpe": _smollm2}
