@@ -157,6 +157,8 @@ class GptOss(Architecture):
             for kind, made in PACKED.items():
                 name = f"{EXPERTS.format(i=i)}.{kind}"
                 blocks, scales = rest.pop(f"{name}_blocks", None), rest.pop(f"{name}_scales", None)
+                if blocks is not None and name in rest:
+                    raise TensorError(name, "its values once", f"{name}_blocks beside it")
                 if blocks is not None and scales is not None:
                     packed.append((places[scales.name], self._packed(i, made, blocks, scales)))
                 elif blocks is not None or scales is not None or name not in rest:

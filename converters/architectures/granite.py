@@ -37,6 +37,7 @@ class Granite(Llama):
     gguf_name = "granite"
     example = "ibm-granite/granite-3.3-2b-instruct"
     model_types: ClassVar[tuple[str, ...]] = ("granite",)
+    rope_types = Architecture.rope_types
 
     def derive(self, config: Config) -> None:
         super().derive(config)
