@@ -322,6 +322,9 @@ def sentencepiece_model(pieces: Iterable[tuple[str, float, int]]) -> bytes:
     return model + bytes_field(2, trainer) + bytes_field(3, normalizer)
 
 
+VOCABULARY_TENSORS = re.compile(r"(embed_tokens|lm_head|wte|word_embeddings|embed_in|embed_out)\.weight$")
+
+
 @dataclass(frozen=True)
 class Real:
     """A recorded case with another tokenizer."""
@@ -352,6 +355,8 @@ def real_cases(models: Path, mistral: Path) -> Iterator[Real]:
 
 def with_ids(case: Case, n_tokens: int) -> Case:
     """The case with a vocabulary of another size."""
-    had = str(case.config["vocab_size"])
-    tensors = {name: re.sub(f"^{had}(?=x)", str(n_tokens), entry) for name, entry in case.tensors.items()}
+    tensors = {
+        name: re.sub("^[0-9]+", str(n_tokens), entry) if VOCABULARY_TENSORS.search(name) else entry
+        for name, entry in case.tensors.items()
+    }
     return replace(case, config={**case.config, "vocab_size": n_tokens}, tensors=tensors, noted={}, files={})
