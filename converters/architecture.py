@@ -121,6 +121,9 @@ GATING_FUNCTIONS = {"softmax": 1, "sigmoid": 2, "sqrtsoftplus": 4}
 """llama.cpp's numbers for how a router weighs its experts."""
 
 
+NOT_LOADED = "the keys of this family cannot say so, and llama.cpp will not load the file"
+
+
 @dataclass(frozen=True, slots=True)
 class Out:
     """A tensor that is to be written: one of `row`, of `shape` (that of one member, if it is stacked)."""
@@ -170,6 +173,9 @@ class Architecture:
     tensors: ClassVar[Mapping[str, Rows]] = DECODER_TENSORS
     expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     """Key of config.json -> values under which the conversion is faithful; None stands for a key that is left out."""
+    presumes: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    """The same, of what llama.cpp computes whatever config.json says: other values are converted as by the reference,
+    and told."""
     rope_types: ClassVar[tuple[str, ...]] = ("default", "linear", "dynamic", "yarn")
     """How the rotary embedding may be scaled, of what is in config.json."""
     rope_base: ClassVar[float | None] = None
@@ -193,11 +199,15 @@ class Architecture:
     def __init__(self, config: Config) -> None:
         """Raises UnsupportedConfig when `config` says something this family's conversion does not know."""
         self.config = one_spelling(config)
+        self.doubts: list[str] = []
+        """A line for each value of config.json that the reference converts all the same, though llama.cpp then computes
+        something else than transformers, or does not load the file."""
         require(self.config, "model_type", *self.model_types)
         self.derive(self.config)
         for key, allowed in self.expects.items():
             require(self.config, key, *allowed)
-
+        for key, allowed in self.presumes.items():
+            self.doubt(key, *allowed, why="llama.cpp computes as if it were, so its answers will not be the model's")
         rope = self.config["rope_parameters"]
         for each in (rope.get("full_attention", rope), rope.get("sliding_attention", {})):
             if each.get("rope_type", "default") not in self.rope_types:
@@ -206,6 +216,12 @@ class Architecture:
         if self.rope_base is not None and (theta := rope.get("rope_theta", self.rope_base)) != self.rope_base:
             wanted = f"{self.gguf_name} files have no key for it, and llama.cpp takes {self.rope_base:g}"
             raise UnsupportedConfig("rope_theta", theta, wanted)
+
+    def doubt(self, key: str, *faithful: Any, why: str) -> None:
+        """Note in `doubts` when config's `key` has none of the values; None stands for a key that is left out."""
+        if self.config.get(key) not in faithful:
+            wanted = " or ".join("nothing" if value is None else repr(value) for value in faithful)
+            self.doubts.append(f"config.json: {key} is {self.config.get(key)!r}, not {wanted}: {why}")
 
     def derive(self, config: Config) -> None:
         """Fill in, in place, what transformers' configuration class computes from other keys."""

@@ -18,7 +18,7 @@ from converters.fp8 import dequantized
 from converters.gguf_file import Keys
 from converters.hf_config import Config, first
 from converters.metadata import ExpertShares, write_general_keys
-from converters.parts import FromCheckpoint, Made, Warn, write_parts
+from converters.parts import FromCheckpoint, Made, Warn, tell, write_parts
 from converters.quantization import read_scaling, refuse_quantized
 from converters.tensor import Tensor
 
@@ -114,7 +114,8 @@ def convert(
     """Write the checkpoint as a GGUF file and return its path. A file that exists is replaced.
 
     `outtype` is one of auto, f32, f16, bf16, q8_0. `progress` is called with (bytes done, bytes in all), `warn` with a
-    line for each tensor that holds a NaN (without it, Python's warnings tell). Memory is bounded by one arranged tensor
+    line for each tensor that holds a NaN and for what llama.cpp will not compute as transformers does (without it,
+    Python's warnings tell). Memory is bounded by one arranged tensor
     and a few pieces. On any failure no file is left behind; what is wrong with the checkpoint is raised as a
     ConversionError before anything is written.
     """
@@ -137,7 +138,10 @@ def convert(
     model.write_keys(keys, out.file_type)
     keys.uint32("general.quantization_version", GGML_QUANT_VERSION)
     model.write_tokenizer(keys, folder, vocabulary)
-    return write_parts(target, keys, parts, progress, warn)
+    write_parts(target, keys, parts, progress, warn)
+    for line in model.doubts:
+        tell(warn, line)
+    return target
 
 
 def _type_of(tensor: Planned, out: OutType) -> GGMLQuantizationType:

@@ -110,8 +110,13 @@ def write_parts(
             progress(done, total)
     for name in sorted(name for part in parts if isinstance(part, FromCheckpoint) for name in part.with_nan):
         line = f"tensor {name} holds values that are no numbers (NaN); the model will most likely answer nonsense"
-        if warn is None:
-            warnings.warn(line, stacklevel=3)
-        else:
-            warn(line)
+        tell(warn, line)
     return target
+
+
+def tell(warn: Warn | None, line: str) -> None:
+    """Give `line` to who listens, else to Python's warnings."""
+    if warn is None:
+        warnings.warn(line, stacklevel=3)
+    else:
+        warn(line)

@@ -239,6 +239,10 @@ class DeepseekV3(DeepseekV2):
     expects: ClassVar = {
         **DeepseekV2.expects,
         "rope_interleave": (True, None),
-        # Without the key llama.cpp takes softmax, and these models give wrong answers.
-        "scoring_func": ("sigmoid",),
+        "scoring_func": ("sigmoid", None),
     }
+
+    def derive(self, config: Config) -> None:
+        super().derive(config)
+        # transformers 5 does not save the key; without it llama.cpp takes softmax.
+        self.doubt("scoring_func", "sigmoid", why='llama.cpp will take softmax; put "scoring_func": "sigmoid" there')

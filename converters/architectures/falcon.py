@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from converters.architecture import Architecture, Rows, Weight, require, require_numbers
+from converters.architecture import NOT_LOADED, Architecture, Rows, Weight, require, require_numbers
 from converters.gguf_file import Keys
 from converters.hf_config import Config
 from converters.tensor import Array
@@ -42,7 +42,7 @@ class Falcon(Architecture):
         config["num_kv_heads"] = n_kv_heads if grouped else 1
         config["two_norms"] = grouped and config.get("num_ln_in_parallel_attn") in (2, None)
         if config.get("ffn_hidden_size") is not None:
-            require(config, "ffn_hidden_size", 4 * hidden)
+            self.doubt("ffn_hidden_size", 4 * hidden, why=NOT_LOADED)
         # What a configuration that transformers does not know of inherits there.
         config.setdefault("tie_word_embeddings", True)
 
@@ -75,7 +75,10 @@ class Falcon(Architecture):
 
     def sizes(self) -> dict[str, int]:
         sizes = super().sizes()
-        return sizes | {"queries_keys_values": sizes["queries"] + 2 * sizes["keys"]}
+        return sizes | {
+            "feed_forward": self.config.get("ffn_hidden_size") or 4 * self.hidden_size,
+            "queries_keys_values": sizes["queries"] + 2 * sizes["keys"],
+        }
 
     @property
     def n_kv_heads(self) -> int:

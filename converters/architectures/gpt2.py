@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from converters.architecture import Architecture, Rows, Weight, require, transposed
+from converters.architecture import NOT_LOADED, Architecture, Rows, Weight, require, transposed
 from converters.architectures.phi import GELU
 from converters.gguf_file import Keys
 from converters.hf_config import Config
@@ -50,7 +50,7 @@ class Gpt2(Architecture):
     }
 
     def derive(self, config: Config) -> None:
-        require(config, "n_inner", 4 * config["n_embd"], None)
+        self.doubt("n_inner", 4 * config["n_embd"], None, why=NOT_LOADED)
         # The same number by its former name.
         require(config, "n_ctx", config["n_positions"], None)
 
@@ -61,6 +61,7 @@ class Gpt2(Architecture):
         sizes = super().sizes()
         return sizes | {
             "positions": self.config["n_positions"],
+            "feed_forward": self.config.get("n_inner") or 4 * self.hidden_size,
             "queries_keys_values": sizes["queries"] + 2 * sizes["keys"],
         }
 

@@ -8,7 +8,7 @@ from math import log, sqrt
 from pathlib import Path
 from typing import Any, ClassVar
 
-from converters.architecture import DECODER_TENSORS, Architecture, Rows, Weight, require
+from converters.architecture import DECODER_TENSORS, NOT_LOADED, Architecture, Rows, Weight
 from converters.errors import UnsupportedConfig
 from converters.gguf_file import Keys
 from converters.hf_config import Config, first
@@ -34,8 +34,8 @@ class Phi2(Architecture):
         "lm_head": Weight("output", ("vocabulary", "hidden"), bias=True),
         "model.layers.{i}.input_layernorm": Weight("blk.{i}.attn_norm", ("hidden",), bias=True),
         "model.layers.{i}.self_attn.q_proj": Weight("blk.{i}.attn_q", ("hidden", "hidden"), bias=True),
-        "model.layers.{i}.self_attn.k_proj": Weight("blk.{i}.attn_k", ("hidden", "hidden"), bias=True),
-        "model.layers.{i}.self_attn.v_proj": Weight("blk.{i}.attn_v", ("hidden", "hidden"), bias=True),
+        "model.layers.{i}.self_attn.k_proj": Weight("blk.{i}.attn_k", ("keys", "hidden"), bias=True),
+        "model.layers.{i}.self_attn.v_proj": Weight("blk.{i}.attn_v", ("keys", "hidden"), bias=True),
         "model.layers.{i}.self_attn.dense": Weight("blk.{i}.attn_output", ("hidden", "hidden"), bias=True),
         "model.layers.{i}.mlp.fc1": Weight("blk.{i}.ffn_up", ("feed_forward", "hidden"), bias=True),
         "model.layers.{i}.mlp.fc2": Weight("blk.{i}.ffn_down", ("hidden", "feed_forward"), bias=True),
@@ -43,9 +43,8 @@ class Phi2(Architecture):
 
     def derive(self, config: Config) -> None:
         super().derive(config)
-        # The keys say no more than the width and the number of heads.
-        require(config, "num_key_value_heads", config["num_attention_heads"])
-        require(config, "intermediate_size", 4 * config["hidden_size"])
+        self.doubt("num_key_value_heads", config["num_attention_heads"], why=NOT_LOADED)
+        self.doubt("intermediate_size", 4 * config["hidden_size"], why=NOT_LOADED)
 
     def write_keys(self, keys: Keys, file_type: int) -> None:
         config, name, hidden = self.config, self.gguf_name, self.hidden_size

@@ -79,8 +79,8 @@ class Qwen2Moe(Architecture):
         "use_sliding_window": (False, None),
         "decoder_sparse_step": (1,),
         "mlp_only_layers": (None, []),
-        "norm_topk_prob": (False,),
     }
+    presumes: ClassVar[Mapping[str, tuple[Any, ...]]] = {"norm_topk_prob": (False,)}
 
     def sizes(self) -> dict[str, int]:
         return super().sizes() | {
@@ -101,7 +101,8 @@ class Qwen3Moe(Qwen2Moe):
     example = "Qwen/Qwen3-30B-A3B"
     model_types = ("qwen3_moe",)
     tensors: ClassVar = {**NO_FEED_FORWARD, **QUERY_KEY_NORMS, **ROUTED_EXPERTS}
-    expects: ClassVar = {**Qwen2Moe.expects, "norm_topk_prob": (True,), "attention_bias": (False, None)}
+    expects: ClassVar = {**Qwen2Moe.expects, "attention_bias": (False, None)}
+    presumes: ClassVar = {"norm_topk_prob": (True,)}
 
 
 def refuse_embedding_model(folder: Path) -> None:
@@ -115,7 +116,7 @@ def refuse_reranker(folder: Path) -> None:
     tells by the folder's name or the heading of the model card."""
     kinds = ("qwen3-reranker", "qwen3-vl-reranker")
     card = _text(folder / "README.md").lower()
-    if any(kind in str(folder).lower() or f"# {kind}" in card for kind in kinds):
+    if any(kind in folder.name.lower() or f"# {kind}" in card for kind in kinds):
         raise CheckpointFileError(
             folder, "is a reranker by its name or model card; only models that write are converted"
         )

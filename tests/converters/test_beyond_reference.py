@@ -13,6 +13,7 @@ import pytest
 from gguf import GGUFReader
 
 from converters import UnsupportedConfig, check_config, convert
+from converters.architecture import find_architecture
 from converters.safetensors_file import read_header
 from tests.converters.cases import Case, read_cases, write_case
 
@@ -87,7 +88,6 @@ ALIBI = {"alibi": True, "alibi_bias_max": 8}
         ("falcon-7b", {"alibi": True}, "alibi is True"),
         ("falcon-7b", {"multi_query": False}, "multi_query is False"),
         ("falcon-7b", {"bias": True}, "bias is True"),
-        ("falcon-11b", {"ffn_hidden_size": 100}, "ffn_hidden_size is 100"),
         ("stablelm-epoch", {"rope_theta": 1000000}, "rope_theta is 1000000"),
         ("stablelm-epoch", {"norm_eps": "1e-5"}, "layer_norm_eps is '1e-5'"),
         ("stablelm-epoch", {"rope_pct": None}, "partial_rotary_factor"),
@@ -95,10 +95,7 @@ ALIBI = {"alibi": True, "alibi_bias_max": 8}
         ("gpt-neox-old", {"rotary_emb_base": 1000000}, "rope_theta is 1000000"),
         ("gpt-neox", {"attention_bias": False}, "attention_bias is False"),
         ("phi2", {"qk_layernorm": True}, "qk_layernorm is True"),
-        ("phi2", {"num_key_value_heads": 2}, "num_key_value_heads is 2"),
-        ("phi2", {"intermediate_size": 160}, "intermediate_size is 160"),
         ("phi3", {"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_type is 'linear'"),
-        ("gpt2", {"n_inner": 100}, "n_inner is 100"),
         ("gpt2", {"n_ctx": 64}, "n_ctx is 64"),
         ("gpt2", {"activation_function": "relu"}, "activation_function is 'relu'"),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True"),
@@ -118,3 +115,20 @@ def test_what_llama_cpp_would_get_wrong_is_refused(name: str, changes: dict[str,
     with pytest.raises(UnsupportedConfig) as caught:
         check_config({**CASES[name].config, **changes})
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("falcon-11b", {"ffn_hidden_size": 100}, "ffn_hidden_size is 100"),
+        ("phi2", {"num_key_value_heads": 2}, "num_key_value_heads is 2"),
+        ("phi2", {"intermediate_size": 160}, "intermediate_size is 160"),
+        ("gpt2", {"n_inner": 100}, "n_inner is 100"),
+    ],
+)
+def test_what_llama_cpp_will_not_load_is_converted_as_the_reference_does_and_told(
+    name: str, changes: dict[str, Any], words: str
+) -> None:
+    assert find_architecture(CASES[name].config).doubts == []
+    (line,) = find_architecture({**CASES[name].config, **changes}).doubts
+    assert words in line

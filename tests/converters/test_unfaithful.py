@@ -34,8 +34,6 @@ LONGROPE = {"rope_type": "longrope", "short_factor": [1.0] * 12, "long_factor": 
         ("qwen3", {**WINDOW, "max_window_layers": 0}, "use_sliding_window is True"),
         ("qwen2", {**WINDOW, "layer_types": ["full_attention", "sliding_attention"]}, "use_sliding_window is True"),
         ("qwen3-moe", {"use_sliding_window": True}, "use_sliding_window is True"),
-        ("qwen3-moe", {"norm_topk_prob": False}, "norm_topk_prob is False"),
-        ("qwen2-moe", {"norm_topk_prob": True}, "norm_topk_prob is True"),
         ("qwen3-moe", {"mlp_only_layers": [0]}, "mlp_only_layers is [0]"),
         ("qwen2-moe", {"decoder_sparse_step": 2}, "decoder_sparse_step is 2"),
         ("qwen3", {"attention_bias": True}, "attention_bias is True"),
@@ -45,7 +43,6 @@ LONGROPE = {"rope_type": "longrope", "short_factor": [1.0] * 12, "long_factor": 
         ("arcee", {"hidden_act": "silu"}, "hidden_act is 'silu'"),
         ("deepseek-moe", {"norm_topk_prob": True}, "norm_topk_prob is True"),
         ("deepseek-v2", {"scoring_func": "sigmoid"}, "scoring_func is 'sigmoid'"),
-        ("deepseek-v3", {"scoring_func": LEFT_OUT}, "scoring_func is None, but only 'sigmoid'"),
         ("deepseek-v3", {"rope_interleave": False}, "rope_interleave is False"),
         ("deepseek-v3", {"num_key_value_heads": 2}, "num_key_value_heads is 2"),
         ("internlm2", {"bias": True}, "bias is True"),
@@ -108,3 +105,18 @@ def test_models_that_do_not_write_are_refused(tmp_path: Path) -> None:
     (folder / "modules.json").write_text(modules, encoding="utf-8")
     with pytest.raises(ConversionError, match="pools the outputs"):
         check(folder)
+
+
+@pytest.mark.parametrize(
+    ("case", "changes", "words"),
+    [
+        ("qwen3-moe", {"norm_topk_prob": False}, "norm_topk_prob is False, not True"),
+        ("qwen2-moe", {"norm_topk_prob": True}, "norm_topk_prob is True, not False"),
+        ("deepseek-v3", {"scoring_func": LEFT_OUT}, "scoring_func is None, not 'sigmoid'"),
+    ],
+)
+def test_what_transformers_itself_writes_is_converted_and_told(case: str, changes: dict[str, Any], words: str) -> None:
+    """Its default configurations are such, so refusing them would refuse checkpoints made with it."""
+    assert find_architecture(config_of(case)).doubts == []
+    (line,) = find_architecture(config_of(case, **changes)).doubts
+    assert words in line
