@@ -207,7 +207,7 @@ class Architecture:
         for key, allowed in self.expects.items():
             require(self.config, key, *allowed)
         for key, allowed in self.presumes.items():
-            self.doubt(key, *allowed, why="llama.cpp computes as if it were, so its answers will not be the model's")
+            self.doubt(key, *allowed, why="llama.cpp goes by that, and will answer otherwise or not load the file")
         rope = self.config["rope_parameters"]
         for each in (rope.get("full_attention", rope), rope.get("sliding_attention", {})):
             if each.get("rope_type", "default") not in self.rope_types:

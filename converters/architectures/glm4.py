@@ -1,4 +1,4 @@
-"""GLM-4 of 2025 (0414)."""
+"""GLM-4 of 2025 (0414), and of 2024 in the form that transformers knows (glm-4-9b-chat-hf)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from converters.tokenizer import Vocabulary, bpe_vocabulary, write_tokenizer
 
 SPECIAL_TOKENS = {"eos": "<|endoftext|>", "eot": "<|user|>", "unk": "<|endoftext|>", "bos": "<|endoftext|>"}
 """Kind -> the token it is where no file names another."""
+
+EPSILON, ROPE_BASE = 1e-5, 10000.0
+NOT_SAID = "llama.cpp's converter writes that, whatever is there"
 
 
 class Glm4(Architecture):
@@ -55,6 +58,45 @@ class Glm4(Architecture):
 
     def write_tokenizer(self, keys: Keys, folder: Path, vocabulary: Vocabulary) -> None:
         write_tokenizer(keys, folder, vocabulary, ids=special_ids(vocabulary, SPECIAL_TOKENS))
+
+
+class Glm(Glm4):
+    """A ChatGLM to llama.cpp, whose converter looks for keys under names that this config.json does not have."""
+
+    hf_names = ("GlmForCausalLM",)
+    gguf_name = "chatglm"
+    example = "zai-org/glm-4-9b-chat-hf"
+    model_types = ("glm",)
+    tensors: ClassVar = {key: row for key, row in Glm4.tensors.items() if not key.endswith("_self_attn_layernorm")} | {
+        "model.layers.{i}.post_attention_layernorm": DECODER_TENSORS["model.layers.{i}.post_attention_layernorm"],
+    }
+    tensors.pop("model.layers.{i}.post_mlp_layernorm")
+
+    def derive(self, config: Config) -> None:
+        super().derive(config)
+        self.doubt("rms_norm_eps", EPSILON, why=NOT_SAID)
+        self.doubt("max_position_embeddings", config["hidden_size"], why=NOT_SAID)
+        if config["rope_parameters"]["rope_theta"] != ROPE_BASE:
+            self.doubt("rope_theta", ROPE_BASE, why=NOT_SAID)
+
+    def write_keys(self, keys: Keys, file_type: int) -> None:
+        config, name = self.config, self.gguf_name
+        keys.uint32(f"{name}.context_length", config["hidden_size"])
+        keys.uint32(f"{name}.embedding_length", config["hidden_size"])
+        keys.uint32(f"{name}.feed_forward_length", config["intermediate_size"])
+        keys.uint32(f"{name}.block_count", self.n_layers)
+        keys.uint32(f"{name}.attention.head_count", self.n_heads)
+        keys.uint32(f"{name}.attention.head_count_kv", self.n_kv_heads)
+        keys.float32(f"{name}.attention.layer_norm_rms_epsilon", EPSILON)
+        keys.uint32("general.file_type", file_type)
+        width = config["hidden_size"] // self.n_heads
+        keys.uint32(f"{name}.rope.dimension_count", int(width * config["rope_parameters"]["partial_rotary_factor"]))
+        keys.bool("tokenizer.ggml.add_bos_token", False)
+        keys.float32(f"{name}.rope.freq_base", ROPE_BASE)
+
+    def write_tokenizer(self, keys: Keys, folder: Path, vocabulary: Vocabulary) -> None:
+        tokens = {kind: text for kind, text in SPECIAL_TOKENS.items() if kind != "bos"}
+        write_tokenizer(keys, folder, vocabulary, ids=special_ids(vocabulary, tokens))
 
 
 def special_ids(vocabulary: Vocabulary, tokens: Mapping[str, str]) -> dict[str, int]:

@@ -23,12 +23,13 @@ class GptNeox(Architecture):
     example = "EleutherAI/pythia-70m"
     model_types: ClassVar[tuple[str, ...]] = ("gpt_neox",)
     expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {"hidden_act": GELU, "attention_bias": (True,)}
+    presumes: ClassVar[Mapping[str, tuple[Any, ...]]] = {"tie_word_embeddings": (False,)}
     rope_types = ("default",)
     rope_base = 10000.0
     tensors: ClassVar[Mapping[str, Rows]] = {
         "gpt_neox.embed_in": Weight("token_embd", ("vocabulary", "hidden")),
         "gpt_neox.final_layer_norm": Weight("output_norm", ("hidden",), bias=True),
-        "embed_out": Weight("output", ("vocabulary", "hidden")),
+        "embed_out": Weight("output", ("vocabulary", "hidden"), absent_if="tie_word_embeddings"),
         "gpt_neox.layers.{i}.input_layernorm": Weight("blk.{i}.attn_norm", ("hidden",), bias=True),
         "gpt_neox.layers.{i}.post_attention_layernorm": Weight("blk.{i}.ffn_norm", ("hidden",), bias=True),
         "gpt_neox.layers.{i}.attention.query_key_value": Weight(

@@ -89,8 +89,8 @@ class GptOss(Architecture):
         "swiglu_alpha": (1.702,),
         "swiglu_limit": (7.0,),
         "attention_bias": (True,),
-        "tie_word_embeddings": (False,),
     }
+    presumes: ClassVar[Mapping[str, tuple[Any, ...]]] = {"tie_word_embeddings": (False,)}
     tensors: ClassVar = {key: row for key, row in DECODER_TENSORS.items() if ".mlp." not in key} | {
         "model.layers.{i}.self_attn.sinks": Weight("blk.{i}.attn_sinks", ("heads",), suffix=""),
         "model.layers.{i}.post_attention_layernorm": Weight("blk.{i}.post_attention_norm", ("hidden",)),

@@ -23,9 +23,9 @@ class Nemotron(Architecture):
     model_types = ("nemotron",)
     expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "hidden_act": ("relu2",),
-        "tie_word_embeddings": (False,),
         "factor": (None,),
     }
+    presumes: ClassVar[Mapping[str, tuple[Any, ...]]] = {"tie_word_embeddings": (False,)}
     tensors: ClassVar = with_norms_plus_one(
         {key: row for key, row in DECODER_TENSORS.items() if not key.endswith("gate_proj")}
     ) | {

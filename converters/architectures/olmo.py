@@ -13,7 +13,6 @@ from converters.architecture import (
     interleave_queries,
     with_arranged,
 )
-from converters.errors import UnsupportedConfig
 from converters.gguf_file import Keys
 from converters.hf_config import Config
 from converters.layer_types import every_nth_full, sliding_layers
@@ -53,8 +52,8 @@ class Olmo2(Architecture):
     expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "hidden_act": ("silu",),
         "attention_bias": (False,),
-        "tie_word_embeddings": (False,),
     }
+    presumes: ClassVar[Mapping[str, tuple[Any, ...]]] = {"tie_word_embeddings": (False,)}
     tensors = {key: row for key, row in DECODER_TENSORS.items() if not key.endswith("input_layernorm")} | {
         "model.layers.{i}.self_attn.q_norm": Weight("blk.{i}.attn_q_norm", ("queries",)),
         "model.layers.{i}.self_attn.k_norm": Weight("blk.{i}.attn_k_norm", ("keys",)),
@@ -89,8 +88,11 @@ class Olmoe(Architecture):
     expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "hidden_act": ("silu",),
         "attention_bias": (False,),
+    }
+    presumes: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "clip_qkv": (None,),
         "norm_topk_prob": (False,),
+        "rms_norm_eps": (EPSILON,),
         "tie_word_embeddings": (False,),
     }
     tensors = {key: row for key, row in DECODER_TENSORS.items() if ".mlp." not in key} | {
@@ -104,6 +106,4 @@ class Olmoe(Architecture):
 
     def write_keys(self, keys: Keys, file_type: int) -> None:
         super().write_keys(keys, file_type)
-        if self.config["rms_norm_eps"] != EPSILON:
-            raise UnsupportedConfig("rms_norm_eps", self.config["rms_norm_eps"], f"llama.cpp knows only {EPSILON}")
         keys.float32(f"{self.gguf_name}.attention.layer_norm_rms_epsilon", EPSILON)

@@ -26,12 +26,13 @@ class Phi2(Architecture):
     example = "microsoft/phi-2"
     model_types: ClassVar[tuple[str, ...]] = ("phi",)
     expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {"hidden_act": GELU, "qk_layernorm": (False, None)}
+    presumes: ClassVar[Mapping[str, tuple[Any, ...]]] = {"tie_word_embeddings": (False,)}
     rope_types = ("default",)
     rope_base = 10000.0
     tensors: ClassVar[Mapping[str, Rows]] = {
         "model.embed_tokens": Weight("token_embd", ("vocabulary", "hidden")),
         "model.final_layernorm": Weight("output_norm", ("hidden",), bias=True),
-        "lm_head": Weight("output", ("vocabulary", "hidden"), bias=True),
+        "lm_head": Weight("output", ("vocabulary", "hidden"), bias=True, absent_if="tie_word_embeddings"),
         "model.layers.{i}.input_layernorm": Weight("blk.{i}.attn_norm", ("hidden",), bias=True),
         "model.layers.{i}.self_attn.q_proj": Weight("blk.{i}.attn_q", ("hidden", "hidden"), bias=True),
         "model.layers.{i}.self_attn.k_proj": Weight("blk.{i}.attn_k", ("keys", "hidden"), bias=True),

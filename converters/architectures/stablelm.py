@@ -32,6 +32,7 @@ class StableLm(Architecture):
     def _has_head_norms(self, layer: int) -> bool:
         return bool(self.config.get("qk_layernorm"))
 
+    presumes: ClassVar[Mapping[str, tuple[Any, ...]]] = {"tie_word_embeddings": (False,)}
     tensors: ClassVar[Mapping[str, Rows]] = with_bias(
         {name: row for name, row in DECODER_TENSORS.items() if ".mlp." not in name},
         input_layernorm=True,
@@ -41,7 +42,7 @@ class StableLm(Architecture):
         o_proj=False,
     ) | {
         "model.norm": Weight("output_norm", ("hidden",), bias=True),
-        "lm_head": Weight("output", ("vocabulary", "hidden")),
+        "lm_head": Weight("output", ("vocabulary", "hidden"), absent_if="tie_word_embeddings"),
         "model.layers.{i}.post_attention_layernorm": Weight(
             "blk.{i}.ffn_norm", ("hidden",), bias=True, when=_has_second_norm
         ),
