@@ -21,8 +21,8 @@ from transformers import __version__ as transformers_version
 
 TARGET = Path(__file__).parent.parent / "converters" / "hf_configs.json"
 MODEL_TYPES = (
-    "arcee", "bloom", "cohere", "cohere2", "deepseek_v2", "deepseek_v3", "exaone4", "falcon", "gemma", "gemma2", "gemma3",
-    "gemma3_text", "glm", "glm4", "gpt2", "gpt_bigcode", "gpt_neox", "gpt_oss", "granite", "granitemoe",
+    "arcee", "bloom", "cohere", "cohere2", "deepseek_v2", "deepseek_v3", "exaone4", "falcon", "gemma", "gemma2",
+    "gemma3", "gemma3_text", "glm", "glm4", "gpt2", "gpt_bigcode", "gpt_neox", "gpt_oss", "granite", "granitemoe",
     "granitemoeshared", "internlm3", "llama", "minicpm3", "mistral", "mixtral", "mpt", "nemotron", "olmo", "olmo2",
     "olmo3", "olmoe", "phi", "phi3", "phimoe", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3", "stablelm",
     "starcoder2",
