@@ -11,7 +11,7 @@ import os
 import secrets
 import struct
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -126,11 +126,13 @@ class Encoded(Protocol):
     def pieces(self) -> Iterator[Piece]: ...
 
 
-def write_gguf(target: Path, keys: Keys, tensors: Sequence[Encoded]) -> Iterator[int]:
+def write_gguf(target: Path, keys: Keys, tensors: Sequence[Encoded]) -> Generator[int, None, None]:
     """Write the file, yielding after each piece of a tensor its bytes; `target` is there when this ends.
 
     The file is laid out whole at once, so that a full disk shows before the work and not after; pieces are made and
-    written by a few threads, and no more of them are held than there are threads, twice.
+    written by a few threads, and no more of them are held than there are threads, twice. Raises MetadataError for a key
+    that cannot be packed, ConversionError where the file cannot be written, and whatever making a piece raises; then,
+    and when it is closed before its end, nothing is left of the file and a former one of that name stays.
     """
     header = struct.pack("<IIQQ", GGUF_MAGIC, GGUF_VERSION, len(tensors), len(keys))
     header += keys.packed() + b"".join(_descriptions(tensors))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -29,6 +30,7 @@ class Made:
     type = F32
 
     def __init__(self, name: str, values: Array) -> None:
+        """`values` (float32, in one block of memory) are written as they are, under `name`."""
         self.name, self.values = name, values
         self.shape, self.n_bytes = values.shape, values.nbytes
 
@@ -46,20 +48,25 @@ class FromCheckpoint:
         self.with_nan: set[str] = set()
 
     def pieces(self) -> Iterator[Piece]:
+        arrange = self.planned.arrange
         for source in self.planned.sources:
-            # What is not arranged is mapped piece by piece, so that no more than a piece stays in memory.
-            mapped = source.load() if self.planned.arrange is not None else None
-            whole = None if mapped is None or self.planned.arrange is None else self.planned.arrange(mapped)
-            shape = source.shape if whole is None else whole.shape
-            n_rows, row_values = (shape[0], prod(shape[1:])) if shape else (1, 1)
-            step = max(1, PIECE_VALUES // max(1, row_values))
-            for start in range(0, n_rows, step):
-                stop = min(start + step, n_rows)
-                n_bytes = encoded_bytes(((stop - start) * row_values,), self.type)
-                if whole is None:
+            if arrange is None:
+                # Mapped piece by piece, so that no more than a piece stays in memory.
+                for start, stop, n_bytes in self._cuts(source.shape):
                     yield n_bytes, partial(self._encoded, source, partial(_rows, source, start, stop))
-                else:
-                    yield n_bytes, partial(self._encoded, source, partial(_slice, whole, start, stop), mapped)
+            else:
+                mapped = source.load()
+                values = arrange(mapped)
+                for start, stop, n_bytes in self._cuts(values.shape):
+                    yield n_bytes, partial(self._encoded, source, partial(_slice, values, start, stop), mapped)
+
+    def _cuts(self, shape: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
+        """(first row, row after the last, bytes they take as they are written) of each piece of values of `shape`."""
+        n_rows, row_values = (shape[0], prod(shape[1:])) if shape else (1, 1)
+        step = max(1, PIECE_VALUES // max(1, row_values))
+        for start in range(0, n_rows, step):
+            stop = min(start + step, n_rows)
+            yield start, stop, encoded_bytes(((stop - start) * row_values,), self.type)
 
     def _encoded(self, source: Tensor, read: Callable[[], Array], mapped: Array | None = None) -> Array:
         values, stored = np.ascontiguousarray(read()), source.dtype
@@ -104,10 +111,12 @@ def write_parts(
     """
     total = sum(part.n_bytes for part in parts)
     done = 0
-    for n_bytes in write_gguf(target, keys, parts):
-        done += n_bytes
-        if progress is not None:
-            progress(done, total)
+    # Closed here and now if `progress` raises: the threads end and the partial file goes before anybody looks.
+    with closing(write_gguf(target, keys, parts)) as written:
+        for n_bytes in written:
+            done += n_bytes
+            if progress is not None:
+                progress(done, total)
     for name in sorted(name for part in parts if isinstance(part, FromCheckpoint) for name in part.with_nan):
         line = f"tensor {name} holds values that are no numbers (NaN); the model will most likely answer nonsense"
         tell(warn, line)

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from converters.errors import CheckpointFileError
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 NUMPY_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
@@ -45,14 +47,23 @@ class Tensor:
         return replace(self, shape=(stop - start, *self.shape[1:]), offset=offset)
 
     def load(self) -> Array:
-        """A read-only view of `shape` on the mapped file; the map goes when the last view of it goes."""
+        """A read-only view of `shape` on the mapped file; the map goes when the last view of it goes.
+
+        Raises CheckpointFileError where the file cannot be mapped any more.
+        """
         dtype = np.dtype(_MAPPED[self.dtype])
         if prod(self.shape) == 0:
             return np.empty(self.shape, dtype)
         if self.strides is None:
-            # numpy's stubs know only aligned shapes of ints, not tuples of any length
-            return np.memmap(self.path, dtype, "r", self.offset, self.shape)
+            return self._mapped(dtype, self.shape)
         span = 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
-        values = np.memmap(self.path, dtype, "r", self.offset, (span,))
+        values = self._mapped(dtype, (span,))
         byte_strides = tuple(stride * dtype.itemsize for stride in self.strides)
         return np.lib.stride_tricks.as_strided(values, self.shape, byte_strides, writeable=False)
+
+    def _mapped(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+        try:
+            return np.memmap(self.path, dtype, "r", self.offset, shape)
+        except (OSError, ValueError) as error:  # a file that became too short is a ValueError
+            problem = f"cannot be read any more ({error}); was it changed or removed meanwhile?"
+            raise CheckpointFileError(self.path, problem) from error

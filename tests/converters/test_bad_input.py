@@ -522,6 +522,28 @@ def test_failure_while_writing_leaves_nothing_and_keeps_the_old_file(folder: Pat
     assert (out / "model.gguf").read_text() == "old"
 
 
+def shorten(path: Path) -> None:
+    """By another file of that name: to cut one that is mapped would end the process."""
+    path.with_name("short").write_bytes(b"too short")
+    path.with_name("short").replace(path)
+
+
+@pytest.mark.parametrize("change", [Path.unlink, shorten])
+def test_weights_that_go_while_they_are_read(folder: Path, change: Damage) -> None:
+    """The header was read long before; it is a thread that finds no values."""
+    out, weights = folder.parent / "out", folder / "model.safetensors"
+    whole = weights.stat().st_size
+
+    def damage(done: int, total: int) -> None:
+        if weights.exists() and weights.stat().st_size == whole:
+            change(weights)
+
+    with pytest.raises(CheckpointFileError, match=r"model\.safetensors: cannot be read any more") as caught:
+        convert(folder, out / "model.gguf", progress=damage)
+    assert "\n" not in str(caught.value)
+    assert list(out.iterdir()) == []
+
+
 def test_unknown_outtype_and_folder_as_target(folder: Path) -> None:
     with pytest.raises(ConversionError, match=r"q4_0.*known are auto, f32, f16, bf16, q8_0"):
         convert(folder, folder.parent / "x.gguf", "q4_0")
