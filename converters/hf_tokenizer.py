@@ -19,7 +19,7 @@ from tokenizers.processors import TemplateProcessing
 
 from converters.checkpoint import read_json
 from converters.errors import CheckpointFileError, TokenizerError
-from converters.tokenizer_classes import NAMED_TOKENS, TOKENIZER_CLASSES, TokenizerClass, find_class
+from converters.tokenizer_classes import NAMED_TOKENS, STRIP_FIRST_SPACE, TOKENIZER_CLASSES, TokenizerClass, find_class
 
 Token = str | AddedToken
 
@@ -162,15 +162,16 @@ class _Loader:
             if "unk_token" in model:
                 model["unk_token"] = str(roles["unk_token"])
             vocabulary, merges = self.content["model"]["vocab"], self.content["model"].get("merges", [])
+            pre_tokenizer, decoder = _with_spaces(self.rules, self.config)
             source = {
                 "version": "1.0",
                 "truncation": self.content.get("truncation"),
                 "padding": self.content.get("padding"),
                 "added_tokens": [],
                 "normalizer": self.rules.normalizer,
-                "pre_tokenizer": _with_prefix_space(self.rules.pre_tokenizer, self.config.get("add_prefix_space")),
+                "pre_tokenizer": pre_tokenizer,
                 "post_processor": self.content.get("post_processor"),
-                "decoder": self.rules.decoder,
+                "decoder": decoder,
                 "model": {"type": "BPE", **model, "vocab": vocabulary, "merges": merges},
             }
         with _refused("tokenizer.json", "is not understood"):
@@ -246,9 +247,21 @@ class _Loader:
         )
 
 
-def _with_prefix_space(pre_tokenizer: dict[str, Any], add: Any) -> dict[str, Any]:
+def _with_spaces(rules: TokenizerClass, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Pre-tokenizer and decoder of a class, with what tokenizer_config.json says of a space before the text."""
+    add = config.get("add_prefix_space")
     if add is not None and not isinstance(add, bool):
         raise TokenizerError("tokenizer_config.json", f"add_prefix_space is {add!r}, expected true or false")
+    if rules.pre_tokenizer["type"] != "Metaspace":
+        return _with_prefix_space(rules.pre_tokenizer, add), rules.decoder
+    if add is False:
+        return {**rules.pre_tokenizer, "prepend_scheme": "never"}, rules.decoder
+    # What was put before the text is taken away again.
+    decoder = {**rules.decoder, "decoders": [*rules.decoder["decoders"], STRIP_FIRST_SPACE]}
+    return {**rules.pre_tokenizer, "prepend_scheme": "always" if config.get("legacy") else "first"}, decoder
+
+
+def _with_prefix_space(pre_tokenizer: dict[str, Any], add: Any) -> dict[str, Any]:
     match pre_tokenizer["type"]:
         case "Sequence":
             parts = [_with_prefix_space(part, add) for part in pre_tokenizer["pretokenizers"]]

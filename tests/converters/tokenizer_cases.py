@@ -156,6 +156,22 @@ def _sentencepiece_json() -> dict[str, Any]:
     return tokenizer_json(model={"byte_fallback": True, "fuse_unk": True}, **parts)
 
 
+def _pieces_as_bpe(**settings: Any) -> Case:
+    """Pieces with marks for spaces, and an added token that begins with one, where the family wants a BPE."""
+    vocab = {"▁" if piece == "Ā" else piece: i for piece, i in vocabulary()[0].items()}
+    return Case(
+        model_type="olmoe",
+        settings={"tokenizer_class": "LlamaTokenizer", **settings},
+        tokenizer=tokenizer_json(
+            tokens=[*ADDED, added(N + 6, "  ", special=False)],
+            model={"vocab": vocab},
+            decoder=SPACES,
+            pre_tokenizer=None,
+        ),
+        config={"vocab_size": N + 20},
+    )
+
+
 LLAMA = ("llama", "LlamaModel", "set_vocab")
 PIECES: Json = {"vocab_size": 308}
 SPM_SETTINGS: Json = {
@@ -258,6 +274,9 @@ CASES: dict[str, Case] = {
         reference=LLAMA,
         ours="llama_vocabulary",
     ),
+    "pieces as a BPE": _pieces_as_bpe(),
+    "pieces as a BPE, no space first": _pieces_as_bpe(add_prefix_space=False),
+    "pieces as a BPE, legacy": _pieces_as_bpe(legacy=True, add_prefix_space=True),
     "Phi 4 says GPT-2, but is loaded as it is": Case(
         model_type="phi3",
         settings={"tokenizer_class": "GPT2Tokenizer"},
