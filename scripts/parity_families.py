@@ -1267,6 +1267,12 @@ ROWS: dict[str, Row] = {
         files=added("<|im_start|>", "<|im_end|>", first=300, tokenizer_class="InternLM3Tokenizer"),
         hand={**DECODER, **ATTENTION},
     ),
+    "internlm3-prefix-null": Row(
+        "",
+        hand_config("InternLM3ForCausalLM", "internlm3", **{**HAND_SIZES, "head_dim": 24}),
+        files={"tokenizer_config.json": {"add_prefix_space": None}},
+        hand={**DECODER, **ATTENTION},
+    ),
     "internlm3-biases": Row(
         "",
         hand_config(

@@ -98,7 +98,9 @@ class InternLM3(Llama):
 
     def read_vocabulary(self, folder: Path) -> Vocabulary:
         vocabulary = sentencepiece_vocabulary(folder, self.config["vocab_size"])
-        prefix = (read_json(folder, "tokenizer_config.json") or {}).get("add_prefix_space")
+        tokenizer_config = read_json(folder, "tokenizer_config.json") or {}
+        # Where the key is there, null (as transformers 5 saves it) stands for false.
+        prefix = bool(tokenizer_config["add_prefix_space"]) if "add_prefix_space" in tokenizer_config else None
         return replace(vocabulary, add_space_prefix=prefix)
 
     def write_tokenizer(self, keys: Keys, folder: Path, vocabulary: Vocabulary) -> None:
