@@ -16,7 +16,17 @@ from gguf import GGMLQuantizationType
 
 from converters.errors import TensorError, UnknownArchitecture, UnsupportedConfig
 from converters.gguf_file import Keys
-from converters.hf_config import HIDDEN_SIZE, N_EXPERTS, N_HEADS, N_KV_HEADS, N_LAYERS, Config, first, one_spelling
+from converters.hf_config import (
+    HIDDEN_SIZE,
+    N_EXPERTS,
+    N_HEADS,
+    N_KV_HEADS,
+    N_LAYERS,
+    Config,
+    first,
+    one_spelling,
+    require,
+)
 from converters.rope import write_rope_keys
 from converters.tensor import NUMPY_TYPES, Array, Tensor
 from converters.tokenizer import Vocabulary, bpe_vocabulary, write_tokenizer
@@ -396,21 +406,6 @@ class Architecture:
 def _full_name(gguf_name: str, layer: int) -> str:
     name = gguf_name.format(i=layer)
     return name if name.endswith((".weight", ".bias")) else f"{name}.weight"
-
-
-def require(config: Config, key: str, *allowed: Any) -> None:
-    """Raise UnsupportedConfig unless config's `key` has one of the values; None stands for a key that is left out."""
-    if config.get(key) not in allowed:
-        wanted = " or ".join("nothing" if value is None else repr(value) for value in allowed)
-        raise UnsupportedConfig(key, config.get(key), f"only {wanted} is converted faithfully")
-
-
-def require_numbers(config: Config, *keys: str) -> None:
-    """Raise UnsupportedConfig for a key that is missing or no number: where a model type is none of transformers',
-    nothing else looks at them."""
-    for key in keys:
-        if type(config.get(key)) not in (int, float):
-            raise UnsupportedConfig(key, config.get(key), "a number is needed")
 
 
 def interleave_halves(values: Array, n_heads: int) -> Array:

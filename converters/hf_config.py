@@ -81,7 +81,7 @@ ROPE_KEYS = {
 
 WITH_ORIGINAL_CONTEXT = ("llama3", "yarn", "longrope")
 
-MAX_ROPE_NUMBER = 1e30
+MAX_NUMBER = 1e30
 """Far beyond any frequency base, and well within float32."""
 
 
@@ -94,6 +94,13 @@ def _recorded() -> dict[str, Any]:
 def first(config: Config, names: Sequence[str]) -> Any:
     """The value of the first of `names` that `config` has, None when it has none."""
     return next((config[name] for name in names if name in config), None)
+
+
+def require(config: Config, key: str, *allowed: Any) -> None:
+    """Raise UnsupportedConfig unless config's `key` has one of the values; None stands for a key that is left out."""
+    if config.get(key) not in allowed:
+        wanted = " or ".join("nothing" if value is None else repr(value) for value in allowed)
+        raise UnsupportedConfig(key, config.get(key), f"only {wanted} is converted faithfully")
 
 
 def require_sizes(config: Config, *keys: str, least: int = 1) -> None:
@@ -109,11 +116,22 @@ def require_sizes(config: Config, *keys: str, least: int = 1) -> None:
 
 
 def require_numbers(config: Config, *keys: str) -> None:
-    """Raise UnsupportedConfig unless each of `keys` is a positive number."""
+    """Raise UnsupportedConfig for a key that is missing or no number: where a model type is none of transformers',
+    nothing else looks at them."""
     for key in keys:
-        value: Any = config.get(key)
-        if type(value) not in (int, float) or not 0 < value < MAX_ROPE_NUMBER:
+        if type(config.get(key)) not in (int, float):
+            raise UnsupportedConfig(key, config.get(key), "a number is needed")
+
+
+def require_positive(config: Config, *keys: str) -> None:
+    """Raise UnsupportedConfig unless each of `keys` is a number above 0, and not beyond belief."""
+    for key in keys:
+        if not _is_positive(value := config.get(key)):
             raise UnsupportedConfig(key, value, "a positive number is needed")
+
+
+def _is_positive(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < MAX_NUMBER
 
 
 def one_spelling(config: Config) -> Config:
@@ -141,7 +159,7 @@ def _with_defaults(config: Config, is_part: bool = False) -> Config:
     _check_types(config, {**COMMON_TYPES, **types}, {key: words for key, (words, _) in keys.items()})
     given = {other_names.get(key, key): value for key, value in config.items()}
     defaults = {other_names.get(key, key): value for key, (_, value) in keys.items()}
-    _require_sizes({**defaults, **given} if is_part else given, keys)
+    _require_all_sizes({**defaults, **given} if is_part else given, keys)
     merged: Config = {**defaults, **given}
     _check_sizes(merged)
     merged["rope_parameters"] = _rope_parameters(merged, recorded["rope"], "original_max_position_embeddings" in keys)
@@ -172,7 +190,7 @@ def _check_types(config: Config, types: Mapping[str, tuple[type, ...]], words: M
         raise UnsupportedConfig("layer_types", config["layer_types"], wanted)
 
 
-def _require_sizes(given: Config, keys: Mapping[str, Any]) -> None:
+def _require_all_sizes(given: Config, keys: Mapping[str, Any]) -> None:
     for names in (*REQUIRED, *([("intermediate_size",)] if "intermediate_size" in keys else [])):
         if first(given, names) is None:
             name = next((name for name in names if name in keys), names[0])
@@ -278,8 +296,7 @@ def _check_rope(rope: Config, config: Config) -> None:
     needed += [key for key in THETA_AND_SHARE if key in rope]
     needed += ["original_max_position_embeddings"] if rope_type in ("llama3", "yarn") else []
     for key in needed:
-        value: Any = rope.get(key)
-        if type(value) not in (int, float) or not 0 < value < MAX_ROPE_NUMBER:
+        if not _is_positive(value := rope.get(key)):
             raise UnsupportedConfig(f"rope_parameters {key}", value, f"rope type {rope_type} needs a positive number")
     if rope_type == "llama3" and rope["high_freq_factor"] <= rope["low_freq_factor"]:
         wanted = f"more than the low_freq_factor {rope['low_freq_factor']} is needed"

@@ -11,7 +11,7 @@ import numpy as np
 from converters.architecture import CONTEXT_LENGTH, DECODER_TENSORS, Architecture, Rows, Weight, interleave_halves
 from converters.errors import UnsupportedConfig
 from converters.gguf_file import Keys
-from converters.hf_config import Config, require_numbers, require_sizes
+from converters.hf_config import Config, require_positive, require_sizes
 from converters.tensor import Array
 from converters.tokenizer import Vocabulary, sentencepiece_vocabulary
 
@@ -69,7 +69,7 @@ class Baichuan(Architecture):
 
     def derive(self, config: Config) -> None:
         super().derive(config)
-        require_numbers(config, "rms_norm_eps")
+        require_positive(config, "rms_norm_eps")
         require_sizes(
             config, "intermediate_size", next((key for key in CONTEXT_LENGTH if key in config), CONTEXT_LENGTH[0])
         )

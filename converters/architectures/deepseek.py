@@ -20,7 +20,7 @@ from converters.architecture import (
 from converters.errors import UnsupportedConfig
 from converters.experts import ROUTED_EXPERTS, shared_expert
 from converters.gguf_file import Keys
-from converters.hf_config import Config, require_numbers, require_sizes
+from converters.hf_config import Config, require_positive, require_sizes
 from converters.tensor import Array
 from converters.tokenizer import Vocabulary, sentencepiece_or_bpe
 
@@ -180,7 +180,7 @@ class DeepseekV2(Architecture):
             raise UnsupportedConfig("num_key_value_heads", config["num_key_value_heads"], wanted)
         require_sizes(config, "v_head_dim", "n_shared_experts", "num_experts_per_tok")
         if "mscale_all_dim" in config["rope_parameters"]:
-            require_numbers(config["rope_parameters"], "mscale_all_dim")
+            require_positive(config["rope_parameters"], "mscale_all_dim")
         require_sizes(config, "first_k_dense_replace", least=0)
 
     def sizes(self) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from converters.architecture import DECODER_TENSORS, Architecture, Weight
 from converters.errors import UnsupportedConfig
 from converters.gguf_file import Keys
-from converters.hf_config import Config, require_numbers, require_sizes
+from converters.hf_config import Config, require_positive, require_sizes
 from converters.layer_types import FULL, SLIDING, every_nth_full, sliding_layers
 from converters.rope import llama3_factors
 from converters.tensor import Array
@@ -41,7 +41,7 @@ class Exaone(Architecture):
     def derive(self, config: Config) -> None:
         super().derive(config)
         require_sizes(config, "intermediate_size", "max_position_embeddings")
-        require_numbers(config, "layer_norm_epsilon")
+        require_positive(config, "layer_norm_epsilon")
 
     def write_keys(self, keys: Keys, file_type: int) -> None:
         super().write_keys(keys, file_type)

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from converters.architecture import NOT_LOADED, Architecture, Rows, Weight, require, require_numbers
+from converters.architecture import NOT_LOADED, Architecture, Rows, Weight
 from converters.gguf_file import Keys
-from converters.hf_config import Config
+from converters.hf_config import Config, require, require_numbers
 from converters.tensor import Array
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from converters.architecture import NOT_LOADED, Architecture, Rows, Weight, require, transposed
+from converters.architecture import NOT_LOADED, Architecture, Rows, Weight, transposed
 from converters.architectures.phi import GELU
 from converters.gguf_file import Keys
-from converters.hf_config import Config
+from converters.hf_config import Config, require
 
 BUFFERS = (".attn.bias", ".attn.masked_bias")
 """Endings of causal masks that transformers once saved."""

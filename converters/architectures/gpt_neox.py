@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from converters.architecture import Architecture, Rows, Weight, require_numbers
+from converters.architecture import Architecture, Rows, Weight
 from converters.architectures.phi import GELU
 from converters.gguf_file import Keys
-from converters.hf_config import Config
+from converters.hf_config import Config, require_numbers
 from converters.tensor import Array
 
 

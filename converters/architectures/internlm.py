@@ -12,7 +12,7 @@ from converters.architectures.llama import Llama
 from converters.checkpoint import read_json
 from converters.errors import UnsupportedConfig
 from converters.gguf_file import Keys
-from converters.hf_config import Config, require_numbers, require_sizes
+from converters.hf_config import Config, require_positive, require_sizes
 from converters.tensor import Array
 from converters.tokenizer import Vocabulary, internlm2_vocabulary, sentencepiece_vocabulary, write_tokenizer
 from converters.vocabulary import added_tokens_decoder
@@ -69,7 +69,7 @@ class InternLM2(Architecture):
     def derive(self, config: Config) -> None:
         super().derive(config)
         require_sizes(config, "max_position_embeddings", "intermediate_size")
-        require_numbers(config, "rms_norm_eps")
+        require_positive(config, "rms_norm_eps")
 
     def sizes(self) -> dict[str, int]:
         return super().sizes() | {"all": (self.n_heads + 2 * self.n_kv_heads) * self.head_dim}

@@ -25,7 +25,7 @@ from converters.architectures.deepseek import (
 )
 from converters.errors import UnsupportedConfig
 from converters.gguf_file import Keys
-from converters.hf_config import Config, require_numbers, require_sizes
+from converters.hf_config import Config, require, require_positive, require_sizes
 from converters.rope import long_and_short_factors
 from converters.tensor import Array
 from converters.tokenizer import Vocabulary, sentencepiece_vocabulary
@@ -60,7 +60,7 @@ class MiniCPM(Architecture):
         super().derive(config)
         config.setdefault("tie_word_embeddings", True)
         require_sizes(config, "max_position_embeddings", "intermediate_size")
-        require_numbers(config, "rms_norm_eps", "scale_emb", "scale_depth", "dim_model_base")
+        require_positive(config, "rms_norm_eps", "scale_emb", "scale_depth", "dim_model_base")
         refuse_longer_context(config)
 
     def write_keys(self, keys: Keys, file_type: int) -> None:
@@ -107,10 +107,8 @@ class MiniCPM3(Architecture):
         # What llama.cpp assumes, for no key tells it.
         if config["v_head_dim"] is None:
             config["v_head_dim"] = self.hidden_size // self.n_heads
-        assumed = {"v_head_dim": self.hidden_size // self.n_heads, "num_key_value_heads": self.n_heads}
-        for key, value in assumed.items():
-            if config[key] != value:
-                raise UnsupportedConfig(key, config[key], f"only {value} is converted faithfully")
+        require(config, "v_head_dim", self.hidden_size // self.n_heads)
+        require(config, "num_key_value_heads", self.n_heads)
         refuse_longer_context(config)
 
     def sizes(self) -> dict[str, int]:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from converters.architecture import Architecture, Rows, Weight, require, require_numbers
+from converters.architecture import Architecture, Rows, Weight
 from converters.errors import UnsupportedConfig
 from converters.gguf_file import Keys
-from converters.hf_config import Config
+from converters.hf_config import Config, require, require_numbers
 from converters.tokenizer import Vocabulary, bpe_or_sentencepiece, write_tokenizer
 
 ATTENTION = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from converters.architecture import DECODER_TENSORS, Architecture, Rows, Weight, require_numbers, with_bias
+from converters.architecture import DECODER_TENSORS, Architecture, Rows, Weight, with_bias
 from converters.gguf_file import Keys
-from converters.hf_config import Config
+from converters.hf_config import Config, require_numbers
 
 FLAG = (True, False, None)
 
