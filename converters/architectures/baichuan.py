@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from converters.architecture import CONTEXT_LENGTH, DECODER_TENSORS, Architecture, Rows, Weight, interleave_halves
+from converters.architecture import CONTEXT_LENGTH, DECODER_TENSORS, Architecture, Weight, interleave_halves
 from converters.errors import UnsupportedConfig
 from converters.gguf_file import Keys
 from converters.hf_config import Config, require_positive, require_sizes
@@ -51,7 +50,7 @@ class Baichuan(Architecture):
     gguf_name = "baichuan"
     example = "baichuan-inc/Baichuan2-7B-Chat"
     model_types = ("baichuan",)
-    tensors: ClassVar[Mapping[str, Rows]] = {
+    tensors: ClassVar = {
         **{name: row for name, row in DECODER_TENSORS.items() if not name.endswith(("q_proj", "k_proj", "v_proj"))},
         "lm_head": Weight("output", ("vocabulary", "hidden"), compute=output_head),
         "model.layers.{i}.self_attn.W_pack": (
@@ -60,7 +59,7 @@ class Baichuan(Architecture):
             Weight("blk.{i}.attn_v", W_PACK, arrange=values_of, out=("hidden", "hidden")),
         ),
     }
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    expects: ClassVar = {
         "hidden_act": ("silu",),
         "head_dim": (None,),
         "num_hidden_layers": (32, 40),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Cohere(Architecture):
     gguf_name = "command-r"
     example = "CohereLabs/c4ai-command-r-v01"
     model_types = ("cohere",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    expects: ClassVar = {
         "hidden_act": ("silu",),
         "attention_bias": (False,),
         "tie_word_embeddings": (True,),
@@ -68,7 +68,7 @@ class Cohere2(Architecture):
     gguf_name = "cohere2"
     example = "CohereLabs/c4ai-command-r7b-12-2024"
     model_types = ("cohere2",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    expects: ClassVar = {
         "hidden_act": ("silu",),
         "tie_word_embeddings": (True,),
         "rotary_pct": (1.0, None),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from converters.architecture import (
     DECODER_TENSORS,
@@ -50,11 +50,11 @@ class Deepseek(Architecture):
     gguf_name = "deepseek"
     example = "deepseek-ai/deepseek-moe-16b-chat"
     model_types = ("deepseek",)
-    tensors: ClassVar[Mapping[str, Rows]] = {
+    tensors: ClassVar = {
         **with_arranged(DECODER_TENSORS, q_proj=interleave_queries, k_proj=interleave_keys),
         **FEED_FORWARD,
     }
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    expects: ClassVar = {
         "hidden_act": ("silu",),
         "attention_bias": (False, None),
         "moe_layer_freq": (1, None),
@@ -148,11 +148,11 @@ def latent_sizes(config: Config) -> dict[str, int]:
 
 
 class DeepseekV2(Architecture):
-    hf_names: ClassVar[tuple[str, ...]] = ("DeepseekV2ForCausalLM",)
+    hf_names = ("DeepseekV2ForCausalLM",)
     gguf_name = "deepseek2"
     example = "deepseek-ai/DeepSeek-V2-Lite-Chat"
-    model_types: ClassVar[tuple[str, ...]] = ("deepseek_v2",)
-    tensors: ClassVar[Mapping[str, Rows]] = {
+    model_types = ("deepseek_v2",)
+    tensors: ClassVar = {
         **AROUND_ATTENTION,
         **FEED_FORWARD,
         **LATENT_QUERIES,
@@ -163,7 +163,7 @@ class DeepseekV2(Architecture):
             Weight("blk.{i}.attn_v_b", KV_B_SHAPE, arrange=value_parts, out=("heads", "value", "key_value_rank")),
         ),
     }
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    expects: ClassVar = {
         "hidden_act": ("silu",),
         "attention_bias": (False, None),
         "mlp_bias": (False, None),

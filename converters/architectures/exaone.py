@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from converters.architecture import DECODER_TENSORS, Architecture, Weight
@@ -21,7 +21,7 @@ class Exaone(Architecture):
     gguf_name = "exaone"
     example = "LGAI-EXAONE/EXAONE-3.5-2.4B-Instruct"
     model_types = ("exaone",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {"activation_function": ("silu",)}
+    expects: ClassVar = {"activation_function": ("silu",)}
     tensors: ClassVar = {
         "transformer.wte": Weight("token_embd", ("vocabulary", "hidden")),
         "transformer.ln_f": Weight("output_norm", ("hidden",)),
@@ -62,7 +62,7 @@ class Exaone4(Architecture):
     gguf_name = "exaone4"
     example = "LGAI-EXAONE/EXAONE-4.0-1.2B"
     model_types = ("exaone4",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {"hidden_act": ("silu",)}
+    expects: ClassVar = {"hidden_act": ("silu",)}
     tensors: ClassVar = {key: row for key, row in DECODER_TENSORS.items() if not key.endswith("input_layernorm")} | {
         "model.layers.{i}.self_attn.q_norm": Weight("blk.{i}.attn_q_norm", ("head",)),
         "model.layers.{i}.self_attn.k_norm": Weight("blk.{i}.attn_k_norm", ("head",)),

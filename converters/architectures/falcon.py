@@ -5,23 +5,22 @@ Falcon RW (with ALiBi) and Falcon 11B (another rotary base) are refused: llama.c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from converters.architecture import NOT_LOADED, Architecture, Rows, Weight
+from converters.architecture import NOT_LOADED, Architecture, Weight
 from converters.gguf_file import Keys
 from converters.hf_config import Config, require, require_numbers
 from converters.tensor import Array
 
 
 class Falcon(Architecture):
-    hf_names: ClassVar[tuple[str, ...]] = ("FalconForCausalLM", "RWForCausalLM")
+    hf_names = ("FalconForCausalLM", "RWForCausalLM")
     gguf_name = "falcon"
     example = "tiiuae/falcon-7b"
-    model_types: ClassVar[tuple[str, ...]] = ("falcon", "RefinedWeb", "RefinedWebModel")
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    model_types = ("falcon", "RefinedWeb", "RefinedWebModel")
+    expects: ClassVar = {
         "activation": ("gelu", None),
         "alibi": (False, None),
         "bias": (False, None),
@@ -58,7 +57,7 @@ class Falcon(Architecture):
         parts = (groups[:, :-2], groups[:, -2], groups[:, -1])
         return np.concatenate([part.reshape(-1, values.shape[-1]) for part in parts])
 
-    tensors: ClassVar[Mapping[str, Rows]] = {
+    tensors: ClassVar = {
         "transformer.word_embeddings": Weight("token_embd", ("vocabulary", "hidden")),
         "transformer.ln_f": Weight("output_norm", ("hidden",), bias=True),
         "lm_head": Weight("output", ("vocabulary", "hidden"), absent_if="tie_word_embeddings"),

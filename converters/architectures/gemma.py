@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from converters.architecture import DECODER_TENSORS, Architecture, Planned, Rows, Weight
 from converters.checkpoint import read_json
@@ -55,7 +55,7 @@ class Gemma(Architecture):
     gguf_name = "gemma"
     example = "google/gemma-2b"
     model_types = ("gemma",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    expects: ClassVar = {
         # The released models say "gelu" and mean its approximation by tanh.
         "hidden_act": ("gelu", "gelu_pytorch_tanh"),
         "hidden_activation": ("gelu_pytorch_tanh", None),
@@ -97,7 +97,7 @@ class Gemma2(Gemma):
     gguf_name = "gemma2"
     example = "google/gemma-2-2b-it"
     model_types = ("gemma2",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    expects: ClassVar = {
         **Gemma.expects,
         "hidden_act": ("gelu_pytorch_tanh", None),
         "hidden_activation": ("gelu_pytorch_tanh",),
@@ -131,7 +131,7 @@ class Gemma3(Architecture):
     gguf_name = "gemma3"
     example = "google/gemma-3-1b-it"
     model_types = ("gemma3_text",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    expects: ClassVar = {
         "hidden_activation": ("gelu_pytorch_tanh",),
         "attention_bias": (False,),
         "attn_logit_softcapping": (None,),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from converters.architecture import DECODER_TENSORS, Architecture, Weight, with_bias
 from converters.errors import TokenizerError, UnsupportedConfig
@@ -26,7 +26,7 @@ class Glm4(Architecture):
     gguf_name = "glm4"
     example = "zai-org/GLM-4-9B-0414"
     model_types = ("glm4",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {"hidden_act": ("silu",)}
+    expects: ClassVar = {"hidden_act": ("silu",)}
     tensors = with_bias(
         {key: row for key, row in DECODER_TENSORS.items() if key.rpartition(".")[2] not in ("gate_proj", "up_proj")}
         | {

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from converters.architecture import NOT_LOADED, Architecture, Rows, Weight, transposed
+from converters.architecture import NOT_LOADED, Architecture, Weight, transposed
 from converters.architectures.phi import GELU
 from converters.gguf_file import Keys
 from converters.hf_config import Config, require
@@ -15,18 +14,18 @@ BUFFERS = (".attn.bias", ".attn.masked_bias")
 
 
 class Gpt2(Architecture):
-    hf_names: ClassVar[tuple[str, ...]] = ("GPT2LMHeadModel",)
+    hf_names = ("GPT2LMHeadModel",)
     gguf_name = "gpt2"
     example = "openai-community/gpt2"
-    model_types: ClassVar[tuple[str, ...]] = ("gpt2",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    model_types = ("gpt2",)
+    expects: ClassVar = {
         "activation_function": GELU,
         "scale_attn_weights": (True,),
         "scale_attn_by_inverse_layer_idx": (False,),
         "add_cross_attention": (False,),
     }
     optional_prefix = "transformer."
-    tensors: ClassVar[Mapping[str, Rows]] = {
+    tensors: ClassVar = {
         "wte": Weight("token_embd", ("vocabulary", "hidden")),
         "wpe": Weight("position_embd", ("positions", "hidden")),
         "ln_f": Weight("output_norm", ("hidden",), bias=True),
@@ -83,13 +82,13 @@ class GptBigCode(Gpt2):
     gguf_name = "starcoder"
     example = "bigcode/starcoderbase-1b"
     model_types = ("gpt_bigcode",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    expects: ClassVar = {
         "activation_function": GELU,
         "scale_attn_weights": (True,),
         "multi_query": (True,),
         "add_cross_attention": (False,),
     }
-    tensors: ClassVar[Mapping[str, Rows]] = {
+    tensors: ClassVar = {
         **Gpt2.tensors,
         "h.{i}.attn.c_attn": Weight("blk.{i}.attn_qkv", ("queries_keys_values", "hidden"), bias=True),
         "h.{i}.attn.c_proj": Weight("blk.{i}.attn_output", ("hidden", "hidden"), bias=True),

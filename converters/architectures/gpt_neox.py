@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from converters.architecture import Architecture, Rows, Weight
+from converters.architecture import Architecture, Weight
 from converters.architectures.phi import GELU
 from converters.gguf_file import Keys
 from converters.hf_config import Config, require_numbers
@@ -18,15 +17,15 @@ def sort_heads(model: Architecture, values: Array) -> Array:
 
 
 class GptNeox(Architecture):
-    hf_names: ClassVar[tuple[str, ...]] = ("GPTNeoXForCausalLM",)
+    hf_names = ("GPTNeoXForCausalLM",)
     gguf_name = "gptneox"
     example = "EleutherAI/pythia-70m"
-    model_types: ClassVar[tuple[str, ...]] = ("gpt_neox",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {"hidden_act": GELU, "attention_bias": (True,)}
-    presumes: ClassVar[Mapping[str, tuple[Any, ...]]] = {"tie_word_embeddings": (False,)}
+    model_types = ("gpt_neox",)
+    expects: ClassVar = {"hidden_act": GELU, "attention_bias": (True,)}
+    presumes: ClassVar = {"tie_word_embeddings": (False,)}
     rope_types = ("default",)
     rope_base = 10000.0
-    tensors: ClassVar[Mapping[str, Rows]] = {
+    tensors: ClassVar = {
         "gpt_neox.embed_in": Weight("token_embd", ("vocabulary", "hidden")),
         "gpt_neox.final_layer_norm": Weight("output_norm", ("hidden",), bias=True),
         "embed_out": Weight("output", ("vocabulary", "hidden"), absent_if="tie_word_embeddings"),
@@ -58,13 +57,13 @@ class GptNeox(Architecture):
 
 
 class Bloom(Architecture):
-    hf_names: ClassVar[tuple[str, ...]] = ("BloomForCausalLM", "BloomModel")
+    hf_names = ("BloomForCausalLM", "BloomModel")
     gguf_name = "bloom"
     example = "bigscience/bloom-560m"
-    model_types: ClassVar[tuple[str, ...]] = ("bloom",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {"apply_residual_connection_post_layernorm": (False,)}
+    model_types = ("bloom",)
+    expects: ClassVar = {"apply_residual_connection_post_layernorm": (False,)}
     optional_prefix = "transformer."
-    tensors: ClassVar[Mapping[str, Rows]] = {
+    tensors: ClassVar = {
         "word_embeddings": Weight("token_embd", ("vocabulary", "hidden")),
         "word_embeddings_layernorm": Weight("token_embd_norm", ("hidden",), bias=True),
         "ln_f": Weight("output_norm", ("hidden",), bias=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, LlamaFileType
@@ -84,13 +84,13 @@ class GptOss(Architecture):
     gguf_name = "gpt-oss"
     example = "openai/gpt-oss-20b"
     model_types = ("gpt_oss",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    expects: ClassVar = {
         "hidden_act": ("silu",),
         "swiglu_alpha": (1.702,),
         "swiglu_limit": (7.0,),
         "attention_bias": (True,),
     }
-    presumes: ClassVar[Mapping[str, tuple[Any, ...]]] = {"tie_word_embeddings": (False,)}
+    presumes: ClassVar = {"tie_word_embeddings": (False,)}
     tensors: ClassVar = {key: row for key, row in DECODER_TENSORS.items() if ".mlp." not in key} | {
         "model.layers.{i}.self_attn.sinks": Weight("blk.{i}.attn_sinks", ("heads",), suffix=""),
         "model.layers.{i}.post_attention_layernorm": Weight("blk.{i}.post_attention_norm", ("hidden",)),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from converters.architecture import Architecture, Rows, Weight
+from converters.architecture import Architecture, Weight
 from converters.architectures.llama import Llama
 from converters.checkpoint import read_json
 from converters.errors import UnsupportedConfig
@@ -48,7 +47,7 @@ class InternLM2(Architecture):
     gguf_name = "internlm2"
     example = "internlm/internlm2-chat-1_8b"
     model_types = ("internlm2",)
-    tensors: ClassVar[Mapping[str, Rows]] = {
+    tensors: ClassVar = {
         "model.tok_embeddings": Weight("token_embd", ("vocabulary", "hidden")),
         "model.norm": Weight("output_norm", ("hidden",)),
         "output": Weight("output", ("vocabulary", "hidden")),
@@ -64,7 +63,7 @@ class InternLM2(Architecture):
         "model.layers.{i}.feed_forward.w2": Weight("blk.{i}.ffn_down", ("hidden", "feed_forward")),
         "model.layers.{i}.feed_forward.w3": Weight("blk.{i}.ffn_up", ("feed_forward", "hidden")),
     }
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {"hidden_act": ("silu",), "bias": (False, None)}
+    expects: ClassVar = {"hidden_act": ("silu",), "bias": (False, None)}
 
     def derive(self, config: Config) -> None:
         super().derive(config)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from converters.architecture import (
     DECODER_TENSORS,
@@ -26,7 +26,7 @@ class Llama(Architecture):
     gguf_name = "llama"
     example = "HuggingFaceTB/SmolLM2-135M-Instruct"
     model_types: ClassVar[tuple[str, ...]] = ("llama", "mistral")
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    expects: ClassVar = {
         "hidden_act": ("silu",),
         "partial_rotary_factor": (1.0, None),
         "is_causal": (True, None),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from converters.architecture import (
     DECODER_TENSORS,
     Architecture,
-    Rows,
     Weight,
     interleave_keys,
     interleave_queries,
@@ -46,10 +45,8 @@ class MiniCPM(Architecture):
     gguf_name = "minicpm"
     example = "openbmb/MiniCPM-2B-sft-bf16"
     model_types = ("minicpm",)
-    tensors: ClassVar[Mapping[str, Rows]] = with_arranged(
-        DECODER_TENSORS, q_proj=interleave_queries, k_proj=interleave_keys
-    )
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    tensors: ClassVar = with_arranged(DECODER_TENSORS, q_proj=interleave_queries, k_proj=interleave_keys)
+    expects: ClassVar = {
         "hidden_act": ("silu",),
         "attention_bias": (False, None),
         "mlp_bias": (False, None),
@@ -82,14 +79,14 @@ class MiniCPM3(Architecture):
     gguf_name = "minicpm3"
     example = "openbmb/MiniCPM3-4B"
     model_types = ("minicpm3",)
-    tensors: ClassVar[Mapping[str, Rows]] = {
+    tensors: ClassVar = {
         **AROUND_ATTENTION,
         **{name: row for name, row in DECODER_TENSORS.items() if ".mlp." in name},
         **LATENT_QUERIES,
         **LATENT_KEYS,
         f"{ATTENTION}kv_b_proj": Weight("blk.{i}.attn_kv_b", KV_B_SHAPE),
     }
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    expects: ClassVar = {
         "hidden_act": ("silu",),
         "attention_bias": (False, None),
         "mlp_bias": (False, None),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from converters.architecture import Architecture, Rows, Weight
+from converters.architecture import Architecture, Weight
 from converters.errors import UnsupportedConfig
 from converters.gguf_file import Keys
 from converters.hf_config import Config, require, require_numbers
@@ -35,11 +34,11 @@ EPSILON = 1e-5
 
 
 class Mpt(Architecture):
-    hf_names: ClassVar[tuple[str, ...]] = ("MPTForCausalLM",)
+    hf_names = ("MPTForCausalLM",)
     gguf_name = "mpt"
     example = "mosaicml/mpt-7b"
-    model_types: ClassVar[tuple[str, ...]] = ("mpt",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    model_types = ("mpt",)
+    expects: ClassVar = {
         "layer_norm_epsilon": (EPSILON,),
         "expansion_ratio": (4,),
         "logit_scale": (None,),
@@ -66,7 +65,7 @@ class Mpt(Architecture):
     def _has_norms(self, layer: int) -> bool:
         return bool(self.config["attn_config"]["qk_ln"])
 
-    tensors: ClassVar[Mapping[str, Rows]] = {
+    tensors: ClassVar = {
         "transformer.wte": Weight("token_embd", ("vocabulary", "hidden")),
         "transformer.wpe": Weight("position_embd", ("positions", "hidden"), when=_has_positions),
         "transformer.norm_f": Weight("output_norm", ("hidden",), bias="has_bias"),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from converters.architecture import DECODER_TENSORS, Architecture, Weight
 from converters.architectures.gemma import with_norms_plus_one
@@ -21,11 +20,11 @@ class Nemotron(Architecture):
     gguf_name = "nemotron"
     example = "nvidia/Minitron-4B-Base"
     model_types = ("nemotron",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    expects: ClassVar = {
         "hidden_act": ("relu2",),
         "factor": (None,),
     }
-    presumes: ClassVar[Mapping[str, tuple[Any, ...]]] = {"tie_word_embeddings": (False,)}
+    presumes: ClassVar = {"tie_word_embeddings": (False,)}
     tensors: ClassVar = with_norms_plus_one(
         {key: row for key, row in DECODER_TENSORS.items() if not key.endswith("gate_proj")}
     ) | {

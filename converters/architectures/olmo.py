@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from converters.architecture import (
     DECODER_TENSORS,
@@ -28,7 +27,7 @@ class Olmo(Architecture):
     gguf_name = "olmo"
     example = "allenai/OLMo-1B-hf"
     model_types = ("olmo",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {"hidden_act": ("silu",), "attention_bias": (False,)}
+    expects: ClassVar = {"hidden_act": ("silu",), "attention_bias": (False,)}
     tensors = with_arranged(
         {key: row for key, row in DECODER_TENSORS.items() if not key.endswith("norm")},
         q_proj=interleave_queries,
@@ -49,11 +48,11 @@ class Olmo2(Architecture):
     gguf_name = "olmo2"
     example = "allenai/OLMo-2-0425-1B"
     model_types = ("olmo2",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    expects: ClassVar = {
         "hidden_act": ("silu",),
         "attention_bias": (False,),
     }
-    presumes: ClassVar[Mapping[str, tuple[Any, ...]]] = {"tie_word_embeddings": (False,)}
+    presumes: ClassVar = {"tie_word_embeddings": (False,)}
     tensors = {key: row for key, row in DECODER_TENSORS.items() if not key.endswith("input_layernorm")} | {
         "model.layers.{i}.self_attn.q_norm": Weight("blk.{i}.attn_q_norm", ("queries",)),
         "model.layers.{i}.self_attn.k_norm": Weight("blk.{i}.attn_k_norm", ("keys",)),
@@ -85,11 +84,11 @@ class Olmoe(Architecture):
     gguf_name = "olmoe"
     example = "allenai/OLMoE-1B-7B-0924-Instruct"
     model_types = ("olmoe",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    expects: ClassVar = {
         "hidden_act": ("silu",),
         "attention_bias": (False,),
     }
-    presumes: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    presumes: ClassVar = {
         "clip_qkv": (None,),
         "norm_topk_prob": (False,),
         "rms_norm_eps": (EPSILON,),

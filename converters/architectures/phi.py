@@ -3,12 +3,12 @@ two sets of rotary factors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from math import log, sqrt
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from converters.architecture import DECODER_TENSORS, NOT_LOADED, Architecture, Rows, Weight
+from converters.architecture import DECODER_TENSORS, NOT_LOADED, Architecture, Weight
 from converters.errors import UnsupportedConfig
 from converters.gguf_file import Keys
 from converters.hf_config import Config, first
@@ -21,15 +21,15 @@ GELU = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh")
 
 
 class Phi2(Architecture):
-    hf_names: ClassVar[tuple[str, ...]] = ("PhiForCausalLM",)
+    hf_names = ("PhiForCausalLM",)
     gguf_name = "phi2"
     example = "microsoft/phi-2"
-    model_types: ClassVar[tuple[str, ...]] = ("phi",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {"hidden_act": GELU, "qk_layernorm": (False, None)}
-    presumes: ClassVar[Mapping[str, tuple[Any, ...]]] = {"tie_word_embeddings": (False,)}
+    model_types = ("phi",)
+    expects: ClassVar = {"hidden_act": GELU, "qk_layernorm": (False, None)}
+    presumes: ClassVar = {"tie_word_embeddings": (False,)}
     rope_types = ("default",)
     rope_base = 10000.0
-    tensors: ClassVar[Mapping[str, Rows]] = {
+    tensors: ClassVar = {
         "model.embed_tokens": Weight("token_embd", ("vocabulary", "hidden")),
         "model.final_layernorm": Weight("output_norm", ("hidden",), bias=True),
         "lm_head": Weight("output", ("vocabulary", "hidden"), bias=True, absent_if="tie_word_embeddings"),
@@ -63,13 +63,13 @@ class Phi2(Architecture):
 
 
 class Phi3(Architecture):
-    hf_names: ClassVar[tuple[str, ...]] = ("Phi3ForCausalLM",)
+    hf_names = ("Phi3ForCausalLM",)
     gguf_name = "phi3"
     example = "microsoft/Phi-4-mini-instruct"
-    model_types: ClassVar[tuple[str, ...]] = ("phi3",)
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {"hidden_act": ("silu",)}
+    model_types = ("phi3",)
+    expects: ClassVar = {"hidden_act": ("silu",)}
     rope_types = ("default", "longrope", "su", "yarn")
-    tensors: ClassVar[Mapping[str, Rows]] = {
+    tensors: ClassVar = {
         name: row for name, row in DECODER_TENSORS.items() if ".self_attn." not in name and ".mlp." not in name
     } | {
         "model.layers.{i}.self_attn.qkv_proj": Weight("blk.{i}.attn_qkv", ("queries_keys_values", "hidden")),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from converters.architecture import CONTEXT_LENGTH, DECODER_TENSORS, Architecture, Rows, Weight, with_bias
+from converters.architecture import CONTEXT_LENGTH, DECODER_TENSORS, Architecture, Weight, with_bias
 from converters.errors import CheckpointFileError, UnsupportedConfig
 from converters.experts import ROUTED_EXPERTS, shared_expert
 from converters.gguf_file import Keys
@@ -21,14 +20,12 @@ NO_FEED_FORWARD = {name: row for name, row in DECODER_TENSORS.items() if ".mlp."
 
 
 class Qwen2(Architecture):
-    hf_names: ClassVar[tuple[str, ...]] = ("Qwen2ForCausalLM",)
+    hf_names = ("Qwen2ForCausalLM",)
     gguf_name = "qwen2"
     example = "Qwen/Qwen2.5-0.5B-Instruct"
-    model_types: ClassVar[tuple[str, ...]] = ("qwen2",)
-    tensors: ClassVar[Mapping[str, Rows]] = with_bias(
-        DECODER_TENSORS, q_proj=True, k_proj=True, v_proj=True, o_proj=False
-    )
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {"hidden_act": ("silu",), "is_causal": (True, None)}
+    model_types = ("qwen2",)
+    tensors: ClassVar = with_bias(DECODER_TENSORS, q_proj=True, k_proj=True, v_proj=True, o_proj=False)
+    expects: ClassVar = {"hidden_act": ("silu",), "is_causal": (True, None)}
 
     def derive(self, config: Config) -> None:
         """Raises UnsupportedConfig for a window that cuts what some layer sees: llama.cpp gives these models none."""
@@ -63,24 +60,24 @@ class Qwen3(Qwen2):
 
 
 class Qwen2Moe(Architecture):
-    hf_names: ClassVar[tuple[str, ...]] = ("Qwen2MoeForCausalLM",)
+    hf_names = ("Qwen2MoeForCausalLM",)
     gguf_name = "qwen2moe"
     example = "Qwen/Qwen1.5-MoE-A2.7B-Chat"
-    model_types: ClassVar[tuple[str, ...]] = ("qwen2_moe",)
-    tensors: ClassVar[Mapping[str, Rows]] = {
+    model_types = ("qwen2_moe",)
+    tensors: ClassVar = {
         **with_bias(NO_FEED_FORWARD, q_proj="qkv_bias", k_proj="qkv_bias", v_proj="qkv_bias", o_proj=False),
         **ROUTED_EXPERTS,
         **shared_expert("shared_expert"),
         "model.layers.{i}.mlp.shared_expert_gate": Weight("blk.{i}.ffn_gate_inp_shexp", (1, "hidden")),
     }
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    expects: ClassVar = {
         "hidden_act": ("silu",),
         "is_causal": (True, None),
         "use_sliding_window": (False, None),
         "decoder_sparse_step": (1,),
         "mlp_only_layers": (None, []),
     }
-    presumes: ClassVar[Mapping[str, tuple[Any, ...]]] = {"norm_topk_prob": (False,)}
+    presumes: ClassVar = {"norm_topk_prob": (False,)}
 
     def sizes(self) -> dict[str, int]:
         return super().sizes() | {

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from converters.architecture import DECODER_TENSORS, Architecture, Rows, Weight, with_bias
+from converters.architecture import DECODER_TENSORS, Architecture, Weight, with_bias
 from converters.gguf_file import Keys
 from converters.hf_config import Config, require_numbers
 
@@ -13,11 +12,11 @@ FLAG = (True, False, None)
 
 
 class StableLm(Architecture):
-    hf_names: ClassVar[tuple[str, ...]] = ("StableLmForCausalLM", "StableLMEpochForCausalLM")
+    hf_names = ("StableLmForCausalLM", "StableLMEpochForCausalLM")
     gguf_name = "stablelm"
     example = "stabilityai/stablelm-2-1_6b"
-    model_types: ClassVar[tuple[str, ...]] = ("stablelm", "stablelm_epoch")
-    expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    model_types = ("stablelm", "stablelm_epoch")
+    expects: ClassVar = {
         "hidden_act": ("silu",),
         "use_qkv_bias": FLAG,
         "qk_layernorm": FLAG,
@@ -32,8 +31,8 @@ class StableLm(Architecture):
     def _has_head_norms(self, layer: int) -> bool:
         return bool(self.config.get("qk_layernorm"))
 
-    presumes: ClassVar[Mapping[str, tuple[Any, ...]]] = {"tie_word_embeddings": (False,)}
-    tensors: ClassVar[Mapping[str, Rows]] = with_bias(
+    presumes: ClassVar = {"tie_word_embeddings": (False,)}
+    tensors: ClassVar = with_bias(
         {name: row for name, row in DECODER_TENSORS.items() if ".mlp." not in name},
         input_layernorm=True,
         q_proj="use_qkv_bias",
