@@ -27,7 +27,7 @@ from converters.hf_config import (
     one_spelling,
     require,
 )
-from converters.rope import write_rope_keys
+from converters.rope import llama3_factors, write_rope_keys
 from converters.tensor import NUMPY_TYPES, Array, Tensor
 from converters.tokenizer import Vocabulary, bpe_vocabulary, write_tokenizer
 
@@ -86,6 +86,18 @@ DECODER_TENSORS: Mapping[str, Rows] = {
 }
 """The tensors of a pre-norm decoder with gated feed-forward, by the name transformers gives them."""
 
+QUERY_KEY_NORMS: Mapping[str, Weight] = {
+    "model.layers.{i}.self_attn.q_norm": Weight("blk.{i}.attn_q_norm", ("head",)),
+    "model.layers.{i}.self_attn.k_norm": Weight("blk.{i}.attn_k_norm", ("head",)),
+}
+"""Norms of each head of queries and keys."""
+
+POST_NORMS: Mapping[str, Weight] = {
+    "model.layers.{i}.post_attention_layernorm": Weight("blk.{i}.post_attention_norm", ("hidden",)),
+    "model.layers.{i}.post_feedforward_layernorm": Weight("blk.{i}.post_ffw_norm", ("hidden",)),
+}
+"""Norms after attention and feed-forward; DECODER_TENSORS has one of these names for what stands before."""
+
 IGNORED_SUFFIXES = (".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias")
 """Buffers that old checkpoints saved along; they follow from config.json."""
 
@@ -130,6 +142,9 @@ GATING_NAMES = (
 GATING_FUNCTIONS = {"softmax": 1, "sigmoid": 2, "sqrtsoftplus": 4}
 """llama.cpp's numbers for how a router weighs its experts."""
 
+
+GELU = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh")
+"""llama.cpp has one GELU, an approximation of them all."""
 
 NOT_LOADED = "the keys of this family cannot say so, and llama.cpp will not load the file"
 
@@ -326,8 +341,11 @@ class Architecture:
         write_tokenizer(keys, folder, vocabulary)
 
     def extra_tensors(self) -> Iterator[tuple[str, Array]]:
-        """(GGUF name, float32 values) of tensors that the checkpoint does not hold; they are written first."""
-        return iter(())
+        """(GGUF name, float32 values) of tensors that the checkpoint does not hold; they are written first.
+
+        Here Llama 3's factors, for families whose `rope_types` allow them.
+        """
+        yield from llama3_factors(self.config["rope_parameters"], self.head_dim)
 
     def expected(self) -> dict[str, Expected]:
         """Every tensor a checkpoint of this configuration may hold, by its name there."""
@@ -436,6 +454,19 @@ def with_arranged(table: Mapping[str, Rows], **functions: Callable[[Any, Array],
             if key.endswith(ending) and isinstance(row, Weight):
                 result[key] = replace(row, arrange=arrange)
     return result
+
+
+def plus_one(model: Architecture, values: Array) -> Array:
+    added: Array = values + values.dtype.type(1)
+    return added
+
+
+def with_norms_plus_one(table: Mapping[str, Rows]) -> dict[str, Rows]:
+    """`table` with 1 added to what every norm multiplies by, of families that keep it as its difference from 1."""
+    return {
+        key: replace(row, compute=plus_one) if isinstance(row, Weight) and key.endswith("norm") else row
+        for key, row in table.items()
+    }
 
 
 def with_bias(table: Mapping[str, Rows], **biases: bool | str) -> dict[str, Rows]:

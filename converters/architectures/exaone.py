@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from converters.architecture import DECODER_TENSORS, Architecture, Weight
+from converters.architecture import DECODER_TENSORS, POST_NORMS, QUERY_KEY_NORMS, Architecture, Weight
 from converters.errors import UnsupportedConfig
 from converters.gguf_file import Keys
 from converters.hf_config import Config, require_positive, require_sizes
 from converters.layer_types import FULL, SLIDING, every_nth_full, sliding_layers
-from converters.rope import llama3_factors
-from converters.tensor import Array
 
 
 class Exaone(Architecture):
@@ -48,9 +45,6 @@ class Exaone(Architecture):
         share = self.config["rope_parameters"].get("partial_rotary_factor", 1.0)
         keys.uint32(f"{self.gguf_name}.rope.dimension_count", int(share * (self.hidden_size // self.n_heads)))
 
-    def extra_tensors(self) -> Iterator[tuple[str, Array]]:
-        yield from llama3_factors(self.config["rope_parameters"], self.head_dim)
-
 
 class Exaone4(Architecture):
     """Norms of queries and keys, and after attention and feed-forward instead of before.
@@ -64,10 +58,8 @@ class Exaone4(Architecture):
     model_types = ("exaone4",)
     expects: ClassVar = {"hidden_act": ("silu",)}
     tensors: ClassVar = {key: row for key, row in DECODER_TENSORS.items() if not key.endswith("input_layernorm")} | {
-        "model.layers.{i}.self_attn.q_norm": Weight("blk.{i}.attn_q_norm", ("head",)),
-        "model.layers.{i}.self_attn.k_norm": Weight("blk.{i}.attn_k_norm", ("head",)),
-        "model.layers.{i}.post_attention_layernorm": Weight("blk.{i}.post_attention_norm", ("hidden",)),
-        "model.layers.{i}.post_feedforward_layernorm": Weight("blk.{i}.post_ffw_norm", ("hidden",)),
+        **QUERY_KEY_NORMS,
+        **POST_NORMS,
     }
     rope_types = (*Architecture.rope_types, "llama3")
 
@@ -82,9 +74,6 @@ class Exaone4(Architecture):
         if (window := self.config["sliding_window"]) is not None:
             keys.uint32(f"{self.gguf_name}.attention.sliding_window", window)
             keys.array(f"{self.gguf_name}.attention.sliding_window_pattern", sliding_layers(self.config))
-
-    def extra_tensors(self) -> Iterator[tuple[str, Array]]:
-        yield from llama3_factors(self.config["rope_parameters"], self.head_dim)
 
 
 def _layer_types(pattern: Any, n_layers: int) -> list[str]:

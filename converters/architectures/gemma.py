@@ -7,13 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from converters.architecture import DECODER_TENSORS, Architecture, Planned, Rows, Weight
+from converters.architecture import (
+    DECODER_TENSORS,
+    POST_NORMS,
+    QUERY_KEY_NORMS,
+    Architecture,
+    Planned,
+    Weight,
+    with_norms_plus_one,
+)
 from converters.checkpoint import read_json
 from converters.errors import UnsupportedConfig
 from converters.gguf_file import Keys
 from converters.hf_config import Config
 from converters.layer_types import every_nth_full, require_layer_types
-from converters.tensor import Array, Tensor
+from converters.tensor import Tensor
 from converters.tokenizer import (
     Vocabulary,
     sentencepiece_or_bpe,
@@ -27,25 +35,11 @@ CODE_GEMMA_KINDS = ("prefix", "suffix", "middle", "fsep", "eot")
 """Special tokens that every Gemma 1 gets for the sake of CodeGemma. All but one have no key any more."""
 
 
-def plus_one(model: Architecture, values: Array) -> Array:
-    added: Array = values + values.dtype.type(1)
-    return added
-
-
-def with_norms_plus_one(table: Mapping[str, Rows]) -> dict[str, Rows]:
-    """`table` with 1 added to what every norm multiplies by."""
-    return {
-        key: replace(row, compute=plus_one) if isinstance(row, Weight) and key.endswith("norm") else row
-        for key, row in table.items()
-    }
-
-
 GEMMA_TENSORS = with_norms_plus_one({key: row for key, row in DECODER_TENSORS.items() if key != "lm_head"})
 GEMMA2_TENSORS = GEMMA_TENSORS | with_norms_plus_one(
     {
-        "model.layers.{i}.post_attention_layernorm": Weight("blk.{i}.post_attention_norm", ("hidden",)),
+        **POST_NORMS,
         "model.layers.{i}.pre_feedforward_layernorm": Weight("blk.{i}.ffn_norm", ("hidden",)),
-        "model.layers.{i}.post_feedforward_layernorm": Weight("blk.{i}.post_ffw_norm", ("hidden",)),
     }
 )
 
@@ -137,16 +131,7 @@ class Gemma3(Architecture):
         "attn_logit_softcapping": (None,),
         "use_bidirectional_attention": (False, None),
     }
-    tensors = (
-        GEMMA2_TENSORS
-        | {"lm_head": DECODER_TENSORS["lm_head"]}
-        | with_norms_plus_one(
-            {
-                "model.layers.{i}.self_attn.q_norm": Weight("blk.{i}.attn_q_norm", ("head",)),
-                "model.layers.{i}.self_attn.k_norm": Weight("blk.{i}.attn_k_norm", ("head",)),
-            }
-        )
-    )
+    tensors = GEMMA2_TENSORS | {"lm_head": DECODER_TENSORS["lm_head"]} | with_norms_plus_one(QUERY_KEY_NORMS)
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)

@@ -10,7 +10,7 @@ from converters.architecture import DECODER_TENSORS, Architecture, Weight, with_
 from converters.errors import TokenizerError, UnsupportedConfig
 from converters.gguf_file import Keys
 from converters.hf_config import Config
-from converters.tokenizer import Vocabulary, bpe_vocabulary, write_tokenizer
+from converters.tokenizer import Vocabulary, write_tokenizer
 
 SPECIAL_TOKENS = {"eos": "<|endoftext|>", "eot": "<|user|>", "unk": "<|endoftext|>", "bos": "<|endoftext|>"}
 """Kind -> the token it is where no file names another."""
@@ -53,9 +53,6 @@ class Glm4(Architecture):
         share = self.config["rope_parameters"]["partial_rotary_factor"]
         keys.uint32(f"{self.gguf_name}.rope.dimension_count", int(self.head_dim * share))
 
-    def read_vocabulary(self, folder: Path) -> Vocabulary:
-        return bpe_vocabulary(folder, self.config)
-
     def write_tokenizer(self, keys: Keys, folder: Path, vocabulary: Vocabulary) -> None:
         write_tokenizer(keys, folder, vocabulary, ids=special_ids(vocabulary, SPECIAL_TOKENS))
 
@@ -67,10 +64,11 @@ class Glm(Glm4):
     gguf_name = "chatglm"
     example = "zai-org/glm-4-9b-chat-hf"
     model_types = ("glm",)
-    tensors: ClassVar = {key: row for key, row in Glm4.tensors.items() if not key.endswith("_self_attn_layernorm")} | {
-        "model.layers.{i}.post_attention_layernorm": DECODER_TENSORS["model.layers.{i}.post_attention_layernorm"],
+    tensors: ClassVar = {
+        key: row
+        for key, row in Glm4.tensors.items()
+        if not key.endswith(("post_self_attn_layernorm", "post_mlp_layernorm"))
     }
-    tensors.pop("model.layers.{i}.post_mlp_layernorm")
 
     def derive(self, config: Config) -> None:
         super().derive(config)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from converters.architecture import NOT_LOADED, Architecture, Weight, transposed
-from converters.architectures.phi import GELU
+from converters.architecture import GELU, NOT_LOADED, Architecture, Weight, transposed
 from converters.gguf_file import Keys
 from converters.hf_config import Config, require
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from converters.architecture import Architecture, Weight
-from converters.architectures.phi import GELU
+from converters.architecture import GELU, Architecture, Weight
 from converters.gguf_file import Keys
 from converters.hf_config import Config, require_numbers
 from converters.tensor import Array

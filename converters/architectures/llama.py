@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,8 +15,6 @@ from converters.architecture import (
 from converters.errors import UnsupportedConfig
 from converters.gguf_file import Keys
 from converters.hf_config import Config
-from converters.rope import llama3_factors
-from converters.tensor import Array
 from converters.tokenizer import Vocabulary, llama_vocabulary, write_llama_tokenizer
 
 
@@ -47,9 +44,6 @@ class Llama(Architecture):
         super().write_keys(keys, file_type)
         keys.uint32(f"{self.gguf_name}.vocab_size", self.config["vocab_size"])
         keys.uint32(f"{self.gguf_name}.rope.dimension_count", self.head_dim)
-
-    def extra_tensors(self) -> Iterator[tuple[str, Array]]:
-        yield from llama3_factors(self.config["rope_parameters"], self.head_dim)
 
     def read_vocabulary(self, folder: Path) -> Vocabulary:
         return llama_vocabulary(folder, self.config)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from converters.architecture import DECODER_TENSORS, Architecture, Weight
-from converters.architectures.gemma import with_norms_plus_one
+from converters.architecture import DECODER_TENSORS, Architecture, Weight, with_norms_plus_one
 from converters.gguf_file import Keys
 from converters.hf_config import Config
 from converters.tokenizer import Vocabulary, sentencepiece_vocabulary, write_tokenizer

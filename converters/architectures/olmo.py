@@ -6,18 +6,27 @@ from typing import ClassVar
 
 from converters.architecture import (
     DECODER_TENSORS,
+    POST_NORMS,
     Architecture,
     Weight,
     interleave_keys,
     interleave_queries,
     with_arranged,
 )
+from converters.experts import ROUTED_EXPERTS
 from converters.gguf_file import Keys
 from converters.hf_config import Config
 from converters.layer_types import every_nth_full, sliding_layers
 
 EPSILON = 1e-5
 """What OLMo's norms add; its config.json does not tell."""
+
+
+WHOLE_NORMS = {
+    "model.layers.{i}.self_attn.q_norm": Weight("blk.{i}.attn_q_norm", ("queries",)),
+    "model.layers.{i}.self_attn.k_norm": Weight("blk.{i}.attn_k_norm", ("keys",)),
+}
+"""Norms of all queries and all keys as one."""
 
 
 class Olmo(Architecture):
@@ -54,10 +63,8 @@ class Olmo2(Architecture):
     }
     presumes: ClassVar = {"tie_word_embeddings": (False,)}
     tensors = {key: row for key, row in DECODER_TENSORS.items() if not key.endswith("input_layernorm")} | {
-        "model.layers.{i}.self_attn.q_norm": Weight("blk.{i}.attn_q_norm", ("queries",)),
-        "model.layers.{i}.self_attn.k_norm": Weight("blk.{i}.attn_k_norm", ("keys",)),
-        "model.layers.{i}.post_attention_layernorm": Weight("blk.{i}.post_attention_norm", ("hidden",)),
-        "model.layers.{i}.post_feedforward_layernorm": Weight("blk.{i}.post_ffw_norm", ("hidden",)),
+        **WHOLE_NORMS,
+        **POST_NORMS,
     }
 
 
@@ -95,13 +102,13 @@ class Olmoe(Architecture):
         "tie_word_embeddings": (False,),
     }
     tensors = {key: row for key, row in DECODER_TENSORS.items() if ".mlp." not in key} | {
-        "model.layers.{i}.self_attn.q_norm": Weight("blk.{i}.attn_q_norm", ("queries",)),
-        "model.layers.{i}.self_attn.k_norm": Weight("blk.{i}.attn_k_norm", ("keys",)),
-        "model.layers.{i}.mlp.gate": Weight("blk.{i}.ffn_gate_inp", ("experts", "hidden")),
-        "model.layers.{i}.mlp.experts.{x}.down_proj": Weight("blk.{i}.ffn_down_exps", ("hidden", "feed_forward")),
-        "model.layers.{i}.mlp.experts.{x}.gate_proj": Weight("blk.{i}.ffn_gate_exps", ("feed_forward", "hidden")),
-        "model.layers.{i}.mlp.experts.{x}.up_proj": Weight("blk.{i}.ffn_up_exps", ("feed_forward", "hidden")),
+        **WHOLE_NORMS,
+        **ROUTED_EXPERTS,
     }
+
+    def sizes(self) -> dict[str, int]:
+        sizes = super().sizes()
+        return sizes | {"expert_feed_forward": sizes["feed_forward"]}
 
     def write_keys(self, keys: Keys, file_type: int) -> None:
         super().write_keys(keys, file_type)

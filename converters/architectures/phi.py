@@ -8,16 +8,13 @@ from math import log, sqrt
 from pathlib import Path
 from typing import ClassVar
 
-from converters.architecture import DECODER_TENSORS, NOT_LOADED, Architecture, Weight
+from converters.architecture import DECODER_TENSORS, GELU, NOT_LOADED, Architecture, Weight
 from converters.errors import UnsupportedConfig
 from converters.gguf_file import Keys
 from converters.hf_config import Config, first
 from converters.rope import long_and_short_factors
 from converters.tensor import Array
 from converters.tokenizer import Vocabulary, phi3_vocabulary
-
-GELU = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh")
-"""llama.cpp has one GELU, an approximation of them all."""
 
 
 class Phi2(Architecture):

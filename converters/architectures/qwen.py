@@ -5,17 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from converters.architecture import CONTEXT_LENGTH, DECODER_TENSORS, Architecture, Weight, with_bias
+from converters.architecture import CONTEXT_LENGTH, DECODER_TENSORS, QUERY_KEY_NORMS, Architecture, Weight, with_bias
 from converters.errors import CheckpointFileError, UnsupportedConfig
 from converters.experts import ROUTED_EXPERTS, shared_expert
 from converters.gguf_file import Keys
 from converters.hf_config import Config, first
 from converters.tokenizer import Vocabulary, sentencepiece_or_bpe
 
-QUERY_KEY_NORMS = {
-    "model.layers.{i}.self_attn.q_norm": Weight("blk.{i}.attn_q_norm", ("head",)),
-    "model.layers.{i}.self_attn.k_norm": Weight("blk.{i}.attn_k_norm", ("head",)),
-}
 NO_FEED_FORWARD = {name: row for name, row in DECODER_TENSORS.items() if ".mlp." not in name}
 
 

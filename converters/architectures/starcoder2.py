@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from converters.architecture import DECODER_TENSORS, Architecture, Weight, with_bias
-from converters.architectures.phi import GELU
+from converters.architecture import DECODER_TENSORS, GELU, Architecture, Weight, with_bias
 
 
 class StarCoder2(Architecture):
