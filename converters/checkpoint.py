@@ -48,6 +48,20 @@ def read_json(folder: Path, name: str) -> dict[str, Any] | None:
     return content
 
 
+def read_text(path: Path) -> str:
+    """The text of a file, what is not UTF-8 replaced; "" when there is no such file. Raises CheckpointFileError."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    except OSError as error:
+        raise CheckpointFileError(path, f"cannot be read ({error.strerror})") from error
+
+
+def refuse_embedding_model(folder: Path) -> None:
+    """Raise CheckpointFileError where modules.json (of sentence-transformers) says that the outputs are pooled."""
+    if 'Pooling"' in read_text(folder / "modules.json"):
+        raise CheckpointFileError(folder, "modules.json pools the outputs, but only models that write are converted")
+
+
 def _is_there(path: Path) -> bool:
     """Whether there is a file. Raises CheckpointFileError for what is none: reading a pipe may never end."""
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from converters.architectures.llama import Llama
-from converters.architectures.qwen import refuse_embedding_model
+from converters.checkpoint import refuse_embedding_model
 from converters.tokenizer import Vocabulary
 
 

@@ -14,7 +14,10 @@ from converters.architecture import (
     interleave_queries,
     with_arranged,
 )
-from converters.architectures.deepseek import (
+from converters.errors import UnsupportedConfig
+from converters.gguf_file import Keys
+from converters.hf_config import Config, require, require_positive, require_sizes
+from converters.latent_attention import (
     AROUND_ATTENTION,
     ATTENTION,
     KV_B_SHAPE,
@@ -22,9 +25,6 @@ from converters.architectures.deepseek import (
     LATENT_QUERIES,
     latent_sizes,
 )
-from converters.errors import UnsupportedConfig
-from converters.gguf_file import Keys
-from converters.hf_config import Config, require, require_positive, require_sizes
 from converters.rope import long_and_short_factors
 from converters.tensor import Array
 from converters.tokenizer import Vocabulary, sentencepiece_vocabulary

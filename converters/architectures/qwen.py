@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from converters.architecture import CONTEXT_LENGTH, DECODER_TENSORS, QUERY_KEY_NORMS, Architecture, Weight, with_bias
+from converters.checkpoint import read_text, refuse_embedding_model
 from converters.errors import CheckpointFileError, UnsupportedConfig
 from converters.experts import ROUTED_EXPERTS, shared_expert
 from converters.gguf_file import Keys
@@ -98,26 +99,12 @@ class Qwen3Moe(Qwen2Moe):
     presumes: ClassVar = {"norm_topk_prob": (True,)}
 
 
-def refuse_embedding_model(folder: Path) -> None:
-    """Raise CheckpointFileError where modules.json (of sentence-transformers) says that the outputs are pooled."""
-    if 'Pooling"' in _text(folder / "modules.json"):
-        raise CheckpointFileError(folder, "modules.json pools the outputs, but only models that write are converted")
-
-
 def refuse_reranker(folder: Path) -> None:
     """Raise CheckpointFileError for a Qwen 3 that judges documents: the reference makes a classifier of it, which it
     tells by the folder's name or the heading of the model card."""
     kinds = ("qwen3-reranker", "qwen3-vl-reranker")
-    card = _text(folder / "README.md").lower()
+    card = read_text(folder / "README.md").lower()
     if any(kind in folder.name.lower() or f"# {kind}" in card for kind in kinds):
         raise CheckpointFileError(
             folder, "is a reranker by its name or model card; only models that write are converted"
         )
-
-
-def _text(path: Path) -> str:
-    """The text of a file, "" when there is none."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    except OSError as error:
-        raise CheckpointFileError(path, f"cannot be read ({error.strerror})") from error
