@@ -26,6 +26,10 @@ class OutType:
     matrices: GGMLQuantizationType
     file_type: LlamaFileType
 
+    def type_of(self, shape: tuple[int, ...]) -> GGMLQuantizationType:
+        """For a matrix of `shape`: `matrices`, but float16 where its rows are no whole blocks of Q8_0."""
+        return F16 if self.matrices is Q8_0 and shape[-1] % Q8_0_BLOCK else self.matrices
+
 
 OUT_TYPES = {
     "f32": OutType(F32, LlamaFileType.ALL_F32),
@@ -91,6 +95,7 @@ def has_nan(values: Array, stored: str) -> bool:
 
 
 def to_float32(values: Array, stored: str) -> Array:
+    """`values` as they are stored (F64, F32, F16 or BF16 bits) as float32, of the same shape; float32 as they are."""
     if stored == "BF16":
         return (values.astype("<u4") << np.uint32(16)).view("<f4")
     with np.errstate(over="ignore", invalid="ignore"):

@@ -65,7 +65,8 @@ TYPE_NAMES = {
 }  # fmt: skip
 ITEM_TYPES: Mapping[str, tuple[str, type]] = {"list[int]": ("whole numbers", int), "list[str]": ("strings", str)}
 
-LAYER_TYPES = ("full_attention", "sliding_attention")
+SLIDING, FULL = "sliding_attention", "full_attention"
+LAYER_TYPES = (FULL, SLIDING)
 DTYPES = (None, "float16", "bfloat16", "float32", "float64", "half", "float", "double")
 
 ROPE_KEYS = {

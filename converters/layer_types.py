@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from converters.errors import UnsupportedConfig
-from converters.hf_config import Config
-
-SLIDING, FULL = "sliding_attention", "full_attention"
+from converters.hf_config import FULL, SLIDING, Config
 
 
 def every_nth_full(n: int, n_layers: int) -> list[str]:

@@ -20,7 +20,7 @@ from gguf import GGML_QUANT_VERSION, GGMLQuantizationType
 from converters.architecture import Architecture, Expected, Out, Planned, find_architecture
 from converters.checkpoint import read_config, read_json, read_weights
 from converters.convert import auto_outtype, out_type
-from converters.dtypes import F16, F32, Q8_0, Q8_0_BLOCK, OutType
+from converters.dtypes import F32, OutType
 from converters.errors import CheckpointFileError, ConversionError, TensorError
 from converters.gguf_file import Keys
 from converters.metadata import write_general_keys
@@ -304,11 +304,7 @@ def _take(rows: Array, values: Array) -> Array:
 
 
 def _type_of(part: Planned, out: OutType) -> GGMLQuantizationType:
-    if len(part.shape) < 2:
-        return F32
-    if out.matrices is Q8_0 and part.shape[-1] % Q8_0_BLOCK:
-        return F16
-    return out.matrices
+    return F32 if len(part.shape) < 2 else out.type_of(part.shape)
 
 
 def _count_parameters(parts: Sequence[Planned]) -> int:

@@ -11,6 +11,9 @@ from converters.checkpoint import read_json
 from converters.errors import MetadataError
 from converters.gguf_file import Keys
 
+ExpertShares = tuple[int, int, int]
+"""Parameters that every token uses, parameters of one expert, number of experts."""
+
 
 def write_general_keys(
     keys: Keys, folder: Path, architecture: str, n_params: int, expert_shares: ExpertShares | None
@@ -39,7 +42,3 @@ def write_general_keys(
         raise MetadataError(f"README.md or generation_config.json in {folder} cannot be read ({problem})") from error
     for key, value in writer.kv_data[0].items():
         keys.set(key, value.type, value.value)
-
-
-ExpertShares = tuple[int, int, int]
-"""Parameters that every token uses, parameters of one expert, number of experts."""

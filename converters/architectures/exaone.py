@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from converters.architecture import DECODER_TENSORS, POST_NORMS, QUERY_KEY_NORMS, Architecture, Weight
 from converters.errors import UnsupportedConfig
 from converters.gguf_file import Keys
-from converters.hf_config import Config, require_positive, require_sizes
-from converters.layer_types import FULL, SLIDING, every_nth_full, sliding_layers
+from converters.hf_config import FULL, SLIDING, Config, require_positive, require_sizes
+from converters.layer_types import every_nth_full, sliding_layers
 
 
 class Exaone(Architecture):
