@@ -120,7 +120,9 @@ def convert_adapter(
 ) -> Path:
     """Convert a LoRA adapter of `base`, of which config.json is read, to `target`; otherwise as `convert`."""
     with _told(target, progress) as advance, named_folder(adapter) as folder:
-        return converters.convert_lora(folder, base.folder, target, outtype=outtype, progress=advance)
+        return converters.convert_lora(
+            folder, base.folder, target, outtype=outtype, progress=advance, warn=progress.say
+        )
 
 
 @contextmanager

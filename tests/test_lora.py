@@ -19,9 +19,11 @@ from converters.checkpoint import read_tensors
 from converters.dtypes import to_float32
 from gguf_bench import llama, pipeline
 from gguf_bench.catalog import load_catalog, resolve
+from gguf_bench.convert import convert_adapter
 from gguf_bench.errors import CheckpointError, GgufBenchError, ModelError
+from gguf_bench.progress import Silent
 from gguf_bench.quants import quant
-from gguf_bench.records import ModelSpec
+from gguf_bench.records import Checkpoint, ModelSpec
 from gguf_bench.store import Store
 from tests.converters.lora_cases import ADAPTERS, Adapter, adapter_config, pairs, tensors, write_adapter
 from tests.hub_server import HubServer
@@ -50,6 +52,26 @@ def merge(folder: Path, adapter: Adapter) -> None:
         weights[name] += change.T if name.endswith("embed_tokens.weight") else change
     (folder / "model.safetensors").unlink()
     write_safetensors(folder / "model.safetensors", weights, "float32")
+
+
+class Listener(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def test_an_adapter_with_nans_is_told(tmp_path: Path) -> None:
+    folder, base = write_adapter(tmp_path, ADAPTERS["llama"])
+    found = tensors(ADAPTERS["llama"])
+    name = next(iter(found))
+    found[name][0, 0] = np.nan
+    write_safetensors(folder / "adapter_model.safetensors", found, "float32")
+    listener = Listener()
+    convert_adapter(Checkpoint(folder=folder), Checkpoint(folder=base), tmp_path / "x.gguf", "f32", progress=listener)
+    (line,) = listener.lines
+    assert line.startswith(f"tensor {name} holds values that are no numbers")
 
 
 @pytest.mark.parametrize(
