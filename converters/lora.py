@@ -192,6 +192,8 @@ def plan(model: Architecture, tensors: Iterable[Tensor]) -> list[Planned]:
             setattr(pair, part, tensor)
         elif any(norm in tensor.name for norm in NORMS) and expected[name].shape == tensor.shape:
             whole += [model.planned(out, out.shape, (tensor,)) for out in expected[name].outs]
+            if len({planned.gguf_name for planned in whole}) < len(whole):
+                raise TensorError(tensor.name, f"{whole[-1].gguf_name} once", f"a second tensor for it; {MERGE}")
         else:
             raise TensorError(
                 tensor.name, "a pair lora_A and lora_B", f"a whole tensor of shape {tensor.shape}; {MERGE}"

@@ -149,6 +149,8 @@ def added(name: str, *shape: int) -> Callable[[dict[str, Array]], None]:
         (added("base_model.model.lm_head.weight", 320, 96), "merge the adapter into its base"),
         (added("base_model.model.model.embed_tokens.weight", 330, 96), "merge the adapter into its base"),
         (added("base_model.model.model.norm.weight", 95), "a pair lora_A and lora_B"),
+        (lambda found: [added(f"{prefix}model.norm.weight", 96)(found) for prefix in ("", "base_model.model.")],
+         "output_norm.weight once"),
         (added(f"{MODULE}.lora_magnitude_vector", 96), "lora_magnitude_vector"),
         (added(f"{MODULE}.lora_B.bias", 96), "lora_B.bias"),
         (added(f"{MODULE}.bias", 96), "q_proj.bias"),
@@ -164,7 +166,7 @@ def added(name: str, *shape: int) -> Callable[[dict[str, Array]], None]:
         (added("\x1b[31m\nname.lora_A.weight", 8, 96), "\\x1b[31m\\nname"),
     ],
 )  # fmt: skip
-def test_tensors_that_do_not_fit(change: Callable[[dict[str, Array]], None], said: str, tmp_path: Path) -> None:
+def test_tensors_that_do_not_fit(change: Callable[[dict[str, Array]], object], said: str, tmp_path: Path) -> None:
     folder, base = write_adapter(tmp_path, LLAMA)
     found = tensors(LLAMA)
     change(found)
