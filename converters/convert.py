@@ -12,7 +12,7 @@ from gguf import GGML_QUANT_VERSION, GGMLQuantizationType
 import converters.architectures  # noqa: F401 - fills the registry
 from converters.architecture import CONTEXT_LENGTH, Architecture, Planned, find_architecture, text_architectures
 from converters.checkpoint import read_config, read_tensors
-from converters.dtypes import F16, F32, OUT_TYPES, Q8_0, Q8_0_BLOCK, OutType
+from converters.dtypes import F32, OUT_TYPES, OutType
 from converters.errors import ConversionError
 from converters.fp8 import dequantized
 from converters.gguf_file import Keys
@@ -114,10 +114,10 @@ def convert(
     """Write the checkpoint as a GGUF file and return its path. A file that exists is replaced.
 
     `outtype` is one of auto, f32, f16, bf16, q8_0. `progress` is called with (bytes done, bytes in all), `warn` with a
-    line for each tensor that holds a NaN and for what llama.cpp will not compute as transformers does (without it,
-    Python's warnings tell). Memory is bounded by one arranged tensor
-    and a few pieces. On any failure no file is left behind; what is wrong with the checkpoint is raised as a
-    ConversionError before anything is written.
+    line for what llama.cpp will not compute as transformers does, before the work, and for each tensor that holds a
+    NaN, after it; without `warn`, Python's warnings tell. Memory is bounded by one arranged tensor and a few pieces. On
+    any failure no file is left behind; what is wrong with the checkpoint is raised as a ConversionError before anything
+    is written.
     """
     folder, target = Path(checkpoint_dir), Path(out_file)
     if target.is_dir():
@@ -138,10 +138,9 @@ def convert(
     model.write_keys(keys, out.file_type)
     keys.uint32("general.quantization_version", GGML_QUANT_VERSION)
     model.write_tokenizer(keys, folder, vocabulary)
-    write_parts(target, keys, parts, progress, warn)
     for line in model.doubts:
         tell(warn, line)
-    return target
+    return write_parts(target, keys, parts, progress, warn)
 
 
 def _type_of(tensor: Planned, out: OutType) -> GGMLQuantizationType:
@@ -150,9 +149,7 @@ def _type_of(tensor: Planned, out: OutType) -> GGMLQuantizationType:
         return tensor.type
     if len(shape) < 2 or name.endswith(F32_NAMES) or not name.endswith(".weight"):
         return F32
-    if out.matrices is Q8_0 and shape[-1] % Q8_0_BLOCK:
-        return F16
-    return out.matrices
+    return out.type_of(shape)
 
 
 def _count_parameters(parts: Sequence[Made | FromCheckpoint]) -> tuple[int, ExpertShares]:

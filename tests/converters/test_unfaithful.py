@@ -4,12 +4,13 @@ are not."""
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from converters import ConversionError, check, check_config
+from converters import ConversionError, check, check_config, convert
 from converters.architecture import find_architecture
 from converters.gguf_file import Keys
 from tests.converters.cases import read_case, write_case
@@ -105,6 +106,16 @@ def test_models_that_do_not_write_are_refused(tmp_path: Path) -> None:
     (folder / "modules.json").write_text(modules, encoding="utf-8")
     with pytest.raises(ConversionError, match="pools the outputs"):
         check(folder)
+
+
+def test_it_is_told_before_the_work(tmp_path: Path) -> None:
+    case = read_case(HERE / "cases" / "qwen3-moe.json")
+    folder = write_case(tmp_path, replace(case, config=config_of("qwen3-moe", norm_topk_prob=False)))
+    told: list[str] = []
+    path = convert(folder, tmp_path / "x.gguf", progress=lambda *_: told.append("work"), warn=told.append)
+    assert path.exists()
+    assert "norm_topk_prob is False" in told[0]
+    assert set(told[1:]) == {"work"}
 
 
 @pytest.mark.parametrize(
