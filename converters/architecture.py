@@ -41,7 +41,9 @@ class Weight:
 
     `gguf_name` lacks ".weight" unless it ends with another suffix (".bias"). `shape` is that of the tensor in the
     checkpoint, outermost first: names of `Architecture.sizes` or numbers. A key of the table with `{i}` stands for one
-    tensor a layer, with `{x}` for one an expert (or head): these are stacked along a new first axis.
+    tensor a layer, with `{x}` for one an expert (or head): these are stacked along a new first axis, so all have to be
+    there, and have no biases. Where a tensor becomes several, the table has a tuple of rows, of which the first says
+    for all what concerns the tensor in the checkpoint; it has no bias.
 
     bias       whether a tensor KEY.bias of the first size goes with KEY.weight: True, or the key of config.json that
                says so
@@ -49,10 +51,10 @@ class Weight:
     optional   the tensor may be left out
     suffix     what follows the key in the checkpoint
     when       (model, layer) -> whether that layer has it
-    arrange    (model, values) -> the same values in llama.cpp's order, in any numpy type (bfloat16 as its bits), as a
-               view where that can be; of a bias too. May give a part, where a tensor becomes several: then the table
-               has a tuple of rows.
-    compute    (model, values) -> new values; gets float16 as such and all else as float32, as the reference does
+    arrange    (model, values) -> the same values in llama.cpp's order, or its part of them, in any numpy type (bfloat16
+               as its bits), as a view where that can be; of a bias too
+    compute    (model, values) -> new values, row by row; gets float16 as such and all else as float32, as the reference
+               does; of a bias too
     out        the shape that is written, where it is not `shape`
     """
 
