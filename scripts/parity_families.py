@@ -130,6 +130,11 @@ DECODER = {
     "model.norm.weight": "96",
     "lm_head.weight": "320x96",
 }
+STACKED_EXPERTS = {
+    **{f"{LAYER}mlp.experts.{{0-5}}.{name}_proj.weight": None for name in ("gate", "up", "down")},
+    f"{LAYER}mlp.experts.gate_up_proj": "6x128x96",
+    f"{LAYER}mlp.experts.down_proj": "6x96x64",
+}
 ATTENTION = {
     f"{LAYER}self_attn.q_proj.weight": "96x96",
     f"{LAYER}self_attn.k_proj.weight": "48x96",
@@ -268,6 +273,19 @@ ROWS: dict[str, Row] = {
         edit=but(old, qkv_bias=None, mlp_only_layers=None),
     ),
     "qwen3-moe": Row("Qwen3Moe", {**WIDE_BPE, **EXPERTS, "num_experts": 6, "norm_topk_prob": True}, tokenizer="bpe"),
+    "qwen2-moe-stacked": Row(
+        "Qwen2Moe",
+        {**BASE_BPE, **EXPERTS, "num_experts": 6, "shared_expert_intermediate_size": 128, "norm_topk_prob": False},
+        tokenizer="bpe",
+        entries=STACKED_EXPERTS,
+    ),
+    "qwen3-moe-stacked": Row(
+        "Qwen3Moe",
+        {**WIDE_BPE, **EXPERTS, "num_experts": 6, "norm_topk_prob": True},
+        tokenizer="bpe",
+        dtype="float32",
+        entries=STACKED_EXPERTS,
+    ),
     "qwen3-moe-old": Row(
         "Qwen3Moe",
         {**WIDE_BPE, **EXPERTS, "num_experts": 12, "norm_topk_prob": True, "tie_word_embeddings": True},

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from converters.architecture import Architecture, Weight
 from converters.architectures.llama import Llama
+from converters.experts import gates, ups
 from converters.gguf_file import Keys
 from converters.hf_config import Config
-from converters.tensor import Array
 
 SCALES = (
     ("attention_multiplier", "attention.scale"),
@@ -17,15 +17,6 @@ SCALES = (
     ("logits_scaling", "logit_scale"),
 )
 """Key of config.json -> key of GGUF."""
-
-
-def gates(model: Architecture, values: Array) -> Array:
-    """The first half of the last axis but one, (..., gates and ups, hidden): JetMoE's layout keeps the two together."""
-    return values[..., : values.shape[-2] // 2, :]
-
-
-def ups(model: Architecture, values: Array) -> Array:
-    return values[..., values.shape[-2] // 2 :, :]
 
 
 def has_shared_expert(model: Architecture, layer: int) -> bool:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from converters.architecture import CONTEXT_LENGTH, DECODER_TENSORS, QUERY_KEY_NORMS, Architecture, Weight, with_bias
+from converters.architecture import (
+    CONTEXT_LENGTH,
+    DECODER_TENSORS,
+    QUERY_KEY_NORMS,
+    Architecture,
+    Planned,
+    Rows,
+    Weight,
+    with_bias,
+)
 from converters.checkpoint import read_text, refuse_embedding_model
 from converters.errors import CheckpointFileError, UnsupportedConfig
-from converters.experts import ROUTED_EXPERTS, shared_expert
+from converters.experts import ROUTED_EXPERTS, STACKED_EXPERTS, shared_expert
 from converters.gguf_file import Keys
 from converters.hf_config import Config, first
+from converters.tensor import Tensor
 from converters.tokenizer import Vocabulary, sentencepiece_or_bpe
 
 NO_FEED_FORWARD = {name: row for name, row in DECODER_TENSORS.items() if ".mlp." not in name}
@@ -56,6 +68,23 @@ class Qwen3(Qwen2):
         return super().read_vocabulary(folder)
 
 
+def experts_are_stacked(model: Qwen2Moe, layer: int) -> bool:
+    return model.experts_are_stacked
+
+
+def experts_are_apart(model: Qwen2Moe, layer: int) -> bool:
+    return not model.experts_are_stacked
+
+
+def _with_when(rows: Rows, when: Callable[[Qwen2Moe, int], bool]) -> Rows:
+    return replace(rows, when=when) if isinstance(rows, Weight) else tuple(replace(row, when=when) for row in rows)
+
+
+EITHER_EXPERTS: Mapping[str, Rows] = {
+    name: _with_when(row, experts_are_apart) if "{x}" in name else row for name, row in ROUTED_EXPERTS.items()
+} | {name: _with_when(row, experts_are_stacked) for name, row in STACKED_EXPERTS.items()}
+
+
 class Qwen2Moe(Architecture):
     hf_names = ("Qwen2MoeForCausalLM",)
     gguf_name = "qwen2moe"
@@ -63,7 +92,7 @@ class Qwen2Moe(Architecture):
     model_types = ("qwen2_moe",)
     tensors: ClassVar = {
         **with_bias(NO_FEED_FORWARD, q_proj="qkv_bias", k_proj="qkv_bias", v_proj="qkv_bias", o_proj=False),
-        **ROUTED_EXPERTS,
+        **EITHER_EXPERTS,
         **shared_expert("shared_expert"),
         "model.layers.{i}.mlp.shared_expert_gate": Weight("blk.{i}.ffn_gate_inp_shexp", (1, "hidden")),
     }
@@ -75,10 +104,17 @@ class Qwen2Moe(Architecture):
         "mlp_only_layers": (None, []),
     }
     presumes: ClassVar = {"norm_topk_prob": (False,)}
+    experts_are_stacked = False
+    """Whether the checkpoint has the experts of a layer in two tensors, and not each by itself."""
+
+    def plan(self, tensors: Mapping[str, Tensor]) -> list[Planned]:
+        self.experts_are_stacked = any(name.endswith(".mlp.experts.gate_up_proj") for name in tensors)
+        return super().plan(tensors)
 
     def sizes(self) -> dict[str, int]:
         return super().sizes() | {
             "expert_feed_forward": self.config["moe_intermediate_size"],
+            "expert_gates_and_ups": 2 * self.config["moe_intermediate_size"],
             "shared_feed_forward": self.config.get("shared_expert_intermediate_size", 0),
         }
 
@@ -94,7 +130,7 @@ class Qwen3Moe(Qwen2Moe):
     gguf_name = "qwen3moe"
     example = "Qwen/Qwen3-30B-A3B"
     model_types = ("qwen3_moe",)
-    tensors: ClassVar = {**NO_FEED_FORWARD, **QUERY_KEY_NORMS, **ROUTED_EXPERTS}
+    tensors: ClassVar = {**NO_FEED_FORWARD, **QUERY_KEY_NORMS, **EITHER_EXPERTS}
     expects: ClassVar = {**Qwen2Moe.expects, "attention_bias": (False, None)}
     presumes: ClassVar = {"norm_topk_prob": (True,)}
 
