@@ -15,11 +15,25 @@ def warn(line: str) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m converters", description="Convert a Hub checkpoint to GGUF.")
-    parser.add_argument("checkpoint", type=Path, help="folder with config.json, tokenizer and weights")
+    parser = argparse.ArgumentParser(
+        prog="python -m converters", description="Convert a Hub checkpoint, or a LoRA adapter of one, to GGUF."
+    )
+    parser.add_argument(
+        "checkpoint", type=Path, help="folder with config.json, tokenizer and weights (with --base: with an adapter)"
+    )
     parser.add_argument("out", type=Path, help="the .gguf file to write")
-    parser.add_argument("--outtype", choices=("auto", *OUT_TYPES), default="auto", help="default: %(default)s")
-    parser.add_argument("--base", type=Path, help="CHECKPOINT is a LoRA adapter of the model in this folder")
+    parser.add_argument(
+        "--outtype",
+        choices=("auto", *OUT_TYPES),
+        default="auto",
+        help="type of the matrices; auto (the default) is the 16-bit type of the weights, f16 if there is none",
+    )
+    parser.add_argument(
+        "--base",
+        metavar="FOLDER",
+        type=Path,
+        help="the checkpoint is a LoRA adapter of the model whose config.json is here",
+    )
     arguments = parser.parse_args()
     try:
         if arguments.base is not None:

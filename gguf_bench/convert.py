@@ -18,7 +18,7 @@ from gguf_bench.records import Checkpoint
 
 def _refused(error: converters.ConversionError) -> CheckpointError:
     unknown = isinstance(error, converters.UnknownArchitecture)
-    return CheckpointError(str(error), hint="or try `gguf-bench convert --converter upstream`" if unknown else "")
+    return CheckpointError(str(error), hint="or try `gguf-bench convert MODEL --converter upstream -o FILE`" if unknown else "")
 
 
 def is_adapter(folder: Path) -> bool:
