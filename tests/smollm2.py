@@ -7,6 +7,7 @@ its files. Converters, pulls and comparisons are tried on it where no Hub can be
 from __future__ import annotations
 
 import json
+from functools import cache
 from importlib.metadata import files
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,17 @@ def find_smollm2_gguf() -> Path:
     return Path(str(found[0].locate()))
 
 
+@cache
+def read_gguf(gguf_path: Path) -> tuple[GGUFReader, dict[str, Any]]:
+    """The file and its keys, once: gguf takes seconds to read the 100,000 strings of a vocabulary."""
+    reader = GGUFReader(gguf_path)
+    return reader, {name: field.contents() for name, field in reader.fields.items()}
+
+
 def write_smollm2_checkpoint(folder: Path, gguf_path: Path, dtype: str = "bfloat16") -> Path:
     """Write config, tokenizer, model card and model.safetensors (`dtype`: bfloat16, float16 or float32) to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    reader = GGUFReader(gguf_path)
-    fields = {name: field.contents() for name, field in reader.fields.items()}
+    reader, fields = read_gguf(gguf_path)
     heads = {"attn_q": fields["llama.attention.head_count"], "attn_k": fields["llama.attention.head_count_kv"]}
 
     tensors = {}

@@ -8,13 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from gguf import GGUFReader
 
 from converters import UnsupportedConfig, check_config, convert
 from converters.architecture import find_architecture
-from converters.safetensors_file import read_header
+from converters.checkpoint import read_tensors
 from tests.converters.cases import Case, read_cases, write_case
 
 CASES = read_cases()
@@ -62,16 +60,16 @@ def test_same_bytes_as_of_the_one_it_converts(name: str, changed: Any, tmp_path:
 
 
 def test_norms_of_heads_are_stacked_in_order(tmp_path: Path) -> None:
-    folder = write_case(tmp_path, CASES["stablelm2-12b"])
-    stored = {tensor.name: tensor for tensor in read_header(folder / "model.safetensors")}
-    written = {t.name: t for t in GGUFReader(convert(folder, tmp_path / "out.gguf", "bf16")).tensors}
-    for letter, n_heads in (("q", 4), ("k", 2)):
-        norms = written[f"blk.1.attn_{letter}_norm.weight"].data
-        names = [f"model.layers.1.self_attn.{letter}_layernorm.norms.{i}.weight" for i in range(n_heads)]
-        bits = np.stack([stored[name].load() for name in names])
-        assert norms.dtype == np.float32
-        np.testing.assert_array_equal(norms.view("<u4") >> 16, bits)
-    assert "blk.1.ffn_norm.weight" not in written
+    case = CASES["stablelm2-12b"]
+    stored = read_tensors(write_case(tmp_path, case, tokenizer={}))
+    for tensors in (stored, dict(reversed(stored.items()))):
+        planned = {each.gguf_name: each for each in find_architecture(case.config).plan(tensors)}
+        for letter, n_heads in (("q", 4), ("k", 2)):
+            norms = planned[f"blk.1.attn_{letter}_norm.weight"]
+            names = [f"model.layers.1.self_attn.{letter}_layernorm.norms.{i}.weight" for i in range(n_heads)]
+            assert [source.name for source in norms.sources] == names
+            assert norms.shape == (n_heads, *stored[names[0]].shape)
+        assert "blk.1.ffn_norm.weight" not in planned
 
 
 ALIBI = {"alibi": True, "alibi_bias_max": 8}

@@ -10,15 +10,13 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gguf import GGUFReader
 from sentencepiece import SentencePieceProcessor
 
-from tests.smollm2 import find_smollm2_gguf, write_json, write_tokenizer_files
+from tests.smollm2 import find_smollm2_gguf, read_gguf, write_json, write_tokenizer_files
 from tests.tiny import CONFIG, Array, weights, write_safetensors, write_torch_bin
 
 HERE = Path(__file__).parent
@@ -188,12 +186,8 @@ def _sentencepiece_json(folder: Path) -> None:
 
 
 def _smollm2(folder: Path) -> None:
-    write_tokenizer_files(folder, _smollm2_keys())
-
-
-@cache
-def _smollm2_keys() -> dict[str, Any]:
-    return {name: item.contents() for name, item in GGUFReader(find_smollm2_gguf()).fields.items()}
+    _, keys = read_gguf(find_smollm2_gguf())
+    write_tokenizer_files(folder, keys)
 
 
 TOKENIZERS: dict[str, Files] = {"spm": _sentencepiece, "spm json": _sentencepiece_json, "bpe": _smollm2}
