@@ -17,8 +17,9 @@ from gguf_bench.records import Checkpoint
 
 
 def _refused(error: converters.ConversionError) -> CheckpointError:
-    unknown = isinstance(error, converters.UnknownArchitecture)
-    return CheckpointError(str(error), hint="or try `gguf-bench convert MODEL --converter upstream -o FILE`" if unknown else "")
+    if isinstance(error, converters.UnknownArchitecture):
+        return CheckpointError(str(error), hint="or try `gguf-bench convert MODEL --converter upstream -o FILE`")
+    return CheckpointError(str(error))
 
 
 def is_adapter(folder: Path) -> bool:
