@@ -218,6 +218,9 @@ ROWS: dict[str, Row] = {
     "mistral-nemo": Row("Mistral", {**WIDE_BPE, "sliding_window": None}, tokenizer="bpe"),
     "mistral-old": Row("Mistral", {**BASE, "sliding_window": 128}, edit=but(old, head_dim=None)),
     "mixtral": Row("Mixtral", {**BASE, "num_local_experts": 6, "num_experts_per_tok": 3, "sliding_window": None}),
+    "smollm3-biases": Row(
+        "SmolLM3", {**BASE_BPE, "num_hidden_layers": 4, "attention_bias": True, "mlp_bias": True}, tokenizer="bpe"
+    ),
     "smollm3": Row("SmolLM3", {**BASE_BPE, "num_hidden_layers": 4, "no_rope_layer_interval": 4}, tokenizer="bpe"),
     "smollm3-old": Row(
         "SmolLM3",
@@ -255,6 +258,10 @@ ROWS: dict[str, Row] = {
         tokenizer="bpe",
     ),
     "qwen3": Row("Qwen3", {**WIDE_BPE, "tie_word_embeddings": True}, tokenizer="bpe"),
+    "qwen3-biases": Row("Qwen3", {**WIDE, "attention_bias": True}),
+    "qwen3-moe-defaults": Row(
+        "Qwen3Moe", {**WIDE_BPE, **EXPERTS, "num_experts": 6, "attention_bias": True}, tokenizer="bpe"
+    ),
     "qwen3-old": Row("Qwen3", {**WIDE_BPE, "rope_parameters": YARN}, tokenizer="bpe", edit=old),
     "qwen3-head-saved": Row(
         "Qwen3",
@@ -961,6 +968,7 @@ ROWS: dict[str, Row] = {
         tokenizer="bpe",
     ),
     "starcoder2": Row("Starcoder2", {**BASE_BPE, "sliding_window": 128}, tokenizer="bpe"),
+    "starcoder2-without-biases": Row("Starcoder2", {**BASE_BPE, "use_bias": False}, tokenizer="bpe"),
     "starcoder2-old": Row(
         "Starcoder2", {**BASE_BPE, "sliding_window": 128, "tie_word_embeddings": False}, tokenizer="bpe", edit=old
     ),
@@ -1028,6 +1036,9 @@ ROWS: dict[str, Row] = {
         edit=old,
     ),
     "olmo2": Row("Olmo2", BASE_BPE, tokenizer="bpe"),
+    "olmo2-tied-biases": Row(
+        "Olmo2", {**BASE_BPE, "tie_word_embeddings": True, "attention_bias": True}, tokenizer="bpe"
+    ),
     "olmo2-old": Row("Olmo2", BASE_BPE, tokenizer="bpe", edit=old),
     "olmo3": Row("Olmo3", {**BASE_BPE, "num_hidden_layers": 4, "sliding_window": 64}, tokenizer="bpe"),
     "olmo3-yarn": Row(

@@ -19,9 +19,8 @@ class Arcee(Llama):
     expects: ClassVar = {
         **Llama.expects,
         "hidden_act": ("relu2",),
-        "attention_bias": (False, None),
-        "mlp_bias": (False, None),
     }
+    presumes: ClassVar = {"attention_bias": (False, None), "mlp_bias": (False, None)}
 
     def read_vocabulary(self, folder: Path) -> Vocabulary:
         refuse_embedding_model(folder)

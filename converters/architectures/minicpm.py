@@ -44,7 +44,7 @@ class MiniCPM(Architecture):
     hf_names = ("MiniCPMForCausalLM",)
     gguf_name = "minicpm"
     example = "openbmb/MiniCPM-2B-sft-bf16"
-    model_types = ("minicpm",)
+    model_types = ("minicpm", None)
     tensors: ClassVar = with_arranged(DECODER_TENSORS, q_proj=interleave_queries, k_proj=interleave_keys)
     expects: ClassVar = {
         "hidden_act": ("silu",),

@@ -36,7 +36,8 @@ class Olmo(Architecture):
     gguf_name = "olmo"
     example = "allenai/OLMo-1B-hf"
     model_types = ("olmo",)
-    expects: ClassVar = {"hidden_act": ("silu",), "attention_bias": (False,)}
+    expects: ClassVar = {"hidden_act": ("silu",)}
+    presumes: ClassVar = {"attention_bias": (False,)}
     tensors = with_arranged(
         {key: row for key, row in DECODER_TENSORS.items() if not key.endswith("norm")},
         q_proj=interleave_queries,
@@ -59,9 +60,8 @@ class Olmo2(Architecture):
     model_types = ("olmo2",)
     expects: ClassVar = {
         "hidden_act": ("silu",),
-        "attention_bias": (False,),
     }
-    presumes: ClassVar = {"tie_word_embeddings": (False,)}
+    presumes: ClassVar = {"attention_bias": (False,), "tie_word_embeddings": (False,)}
     tensors = {key: row for key, row in DECODER_TENSORS.items() if not key.endswith("input_layernorm")} | {
         **WHOLE_NORMS,
         **POST_NORMS,
@@ -93,9 +93,9 @@ class Olmoe(Architecture):
     model_types = ("olmoe",)
     expects: ClassVar = {
         "hidden_act": ("silu",),
-        "attention_bias": (False,),
     }
     presumes: ClassVar = {
+        "attention_bias": (False,),
         "clip_qkv": (None,),
         "norm_topk_prob": (False,),
         "rms_norm_eps": (EPSILON,),

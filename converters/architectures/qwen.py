@@ -61,7 +61,7 @@ class Qwen3(Qwen2):
     example = "Qwen/Qwen3-0.6B"
     model_types = ("qwen3",)
     tensors: ClassVar = {**DECODER_TENSORS, **QUERY_KEY_NORMS}
-    expects: ClassVar = {**Qwen2.expects, "attention_bias": (False, None)}
+    presumes: ClassVar = {"attention_bias": (False, None)}
 
     def read_vocabulary(self, folder: Path) -> Vocabulary:
         refuse_reranker(folder)
@@ -131,8 +131,7 @@ class Qwen3Moe(Qwen2Moe):
     example = "Qwen/Qwen3-30B-A3B"
     model_types = ("qwen3_moe",)
     tensors: ClassVar = {**NO_FEED_FORWARD, **QUERY_KEY_NORMS, **EITHER_EXPERTS}
-    expects: ClassVar = {**Qwen2Moe.expects, "attention_bias": (False, None)}
-    presumes: ClassVar = {"norm_topk_prob": (True,)}
+    presumes: ClassVar = {"norm_topk_prob": (True,), "attention_bias": (False, None)}
 
 
 def refuse_reranker(folder: Path) -> None:

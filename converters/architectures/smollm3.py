@@ -21,10 +21,9 @@ class SmolLM3(Llama):
     rope_types = Architecture.rope_types
     expects: ClassVar = {
         **Llama.expects,
-        "attention_bias": (False, None),
-        "mlp_bias": (False, None),
         "use_sliding_window": (False, None),
     }
+    presumes: ClassVar = {"attention_bias": (False, None), "mlp_bias": (False, None)}
 
     def derive(self, config: Config) -> None:
         super().derive(config)

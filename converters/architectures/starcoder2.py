@@ -12,7 +12,8 @@ class StarCoder2(Architecture):
     gguf_name = "starcoder2"
     example = "bigcode/starcoder2-3b"
     model_types = ("starcoder2",)
-    expects: ClassVar = {"hidden_act": GELU, "use_bias": (True,)}
+    expects: ClassVar = {"hidden_act": GELU}
+    presumes: ClassVar = {"use_bias": (True,)}
     tensors: ClassVar = with_bias(
         {name: row for name, row in DECODER_TENSORS.items() if ".mlp." not in name}
         | {
@@ -20,6 +21,6 @@ class StarCoder2(Architecture):
             "model.layers.{i}.mlp.c_proj": Weight("blk.{i}.ffn_down", ("hidden", "feed_forward")),
         },
         norm=True,
-        proj=True,
-        c_fc=True,
+        proj="use_bias",
+        c_fc="use_bias",
     )

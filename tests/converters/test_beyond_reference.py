@@ -98,7 +98,6 @@ ALIBI = {"alibi": True, "alibi_bias_max": 8}
         ("gpt2", {"activation_function": "relu"}, "activation_function is 'relu'"),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True"),
         ("starcoder", {"multi_query": False}, "multi_query is False"),
-        ("starcoder2", {"use_bias": False}, "use_bias is False"),
         ("bloom", {"apply_residual_connection_post_layernorm": True}, "post_layernorm is True"),
         ("mpt-hub", {"expansion_ratio": 2}, "expansion_ratio is 2"),
         ("mpt-hub", {"attn_config": {**ALIBI, "clip_qkv": "6"}}, "clip_qkv is '6'"),

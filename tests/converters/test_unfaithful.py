@@ -37,7 +37,6 @@ LONGROPE = {"rope_type": "longrope", "short_factor": [1.0] * 12, "long_factor": 
         ("qwen3-moe", {"use_sliding_window": True}, "use_sliding_window is True"),
         ("qwen3-moe", {"mlp_only_layers": [0]}, "mlp_only_layers is [0]"),
         ("qwen2-moe", {"decoder_sparse_step": 2}, "decoder_sparse_step is 2"),
-        ("qwen3", {"attention_bias": True}, "attention_bias is True"),
         ("smollm3", {"no_rope_layers": None, "no_rope_layer_interval": 3}, "no_rope_layer_interval is 3"),
         ("smollm3", {"no_rope_layers": [1, 0, 1, 1]}, "no_rope_layers is [1, 0, 1, 1]"),
         ("smollm3", {"no_rope_layers": None, "no_rope_layer_interval": 0}, "no_rope_layer_interval is 0"),
@@ -122,6 +121,8 @@ def test_it_is_told_before_the_work(tmp_path: Path) -> None:
     ("case", "changes", "words"),
     [
         ("qwen3-moe", {"norm_topk_prob": False}, "norm_topk_prob is False, not True"),
+        ("qwen3", {"attention_bias": True}, "attention_bias is True, not False"),
+        ("starcoder2", {"use_bias": False}, "use_bias is False, not True"),
         ("qwen2-moe", {"norm_topk_prob": True}, "norm_topk_prob is True, not False"),
         ("deepseek-v3", {"scoring_func": LEFT_OUT}, "scoring_func is None, not 'sigmoid'"),
     ],
