@@ -195,7 +195,7 @@ class Architecture:
     gguf_name: ClassVar[str]
     example: ClassVar[str]
     """A checkpoint on the Hub to try it with."""
-    model_types: ClassVar[tuple[str, ...]] = ()
+    model_types: ClassVar[tuple[str | None, ...]] = ()
     """What config.json's `model_type` may be; transformers' defaults depend on it."""
     tensors: ClassVar[Mapping[str, Rows]] = DECODER_TENSORS
     expects: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
