@@ -6,6 +6,7 @@ the way, a row names the function that does it. Everything else is here, once.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -382,19 +383,24 @@ class Architecture:
         Raises TensorError for a tensor that is unknown, missing, misshapen or of a type that holds no weights.
         """
         expected = self.expected()
-        stacks: dict[str, dict[Out, list[Tensor | None]]] = {}
+        stacks: dict[str, dict[Out, dict[int, Tensor]]] = {}
+        lacking: Counter[str] = Counter()
         for want in expected.values():
             if want.stack is not None:
-                stacks.setdefault(want.stack, {}).setdefault(want.outs[0], []).append(None)
+                stacks.setdefault(want.stack, {})[want.outs[0]] = {}
+                lacking[want.stack] += 1
         planned: list[Planned] = []
+        taken: dict[str, str] = {}
         for stored_name, tensor in tensors.items():
             name = self.hf_name(stored_name)
             if name is None or stored_name.endswith(IGNORED_SUFFIXES):
                 continue
+            if name in taken:
+                raise TensorError(stored_name, f"it once, and it is there as {taken[name]} as well", "it")
             if name not in expected:
                 wanted = f"only tensors that a {self.gguf_name} model of this config.json has"
                 raise TensorError(stored_name, wanted, "it")
-            want = expected.pop(name)
+            want, taken[name] = expected.pop(name), stored_name
             if tensor.shape != want.shape:
                 raise TensorError(stored_name, f"shape {list(want.shape)}", f"{list(tensor.shape)}")
             if tensor.dtype not in NUMPY_TYPES:
@@ -402,11 +408,11 @@ class Architecture:
             if want.stack is None:
                 planned += [self.planned(out, out.shape, (tensor,)) for out in want.outs]
                 continue
-            stack = stacks[want.stack]
-            stack[want.outs[0]][want.member] = tensor
-            if all(None not in members for members in stack.values()):
-                for out, members in stack.items():
-                    whole = tuple(member for member in members if member is not None)
+            stacks[want.stack][want.outs[0]][want.member] = tensor
+            lacking[want.stack] -= 1
+            if not lacking[want.stack]:
+                for out, members in stacks[want.stack].items():
+                    whole = tuple(members[member] for member in sorted(members))
                     planned.append(self.planned(out, (len(whole), *out.shape), whole))
         missing = [name for name, want in expected.items() if want.required]
         if missing:

@@ -49,9 +49,15 @@ def read_json(folder: Path, name: str) -> dict[str, Any] | None:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, what is not UTF-8 replaced; "" when there is no such file. Raises CheckpointFileError."""
+    """The text a file begins with, what is not UTF-8 replaced; "" when there is no such file.
+
+    At most MAX_JSON_BYTES of it are read. Raises CheckpointFileError.
+    """
+    if not _is_there(path):
+        return ""
     try:
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        with path.open("rb") as file:
+            return file.read(MAX_JSON_BYTES).decode("utf-8", "replace")
     except OSError as error:
         raise CheckpointFileError(path, f"cannot be read ({error.strerror})") from error
 
@@ -168,13 +174,15 @@ def _weight_map(folder: Path, index_name: str, index: dict[str, Any]) -> dict[st
 
 def _require_whole_set(folder: Path, names: list[str]) -> None:
     """Without an index, the names model-00001-of-00003 still say how many parts there are."""
+    there, sets = set(names), set()
     for name in names:
         stem = name.removesuffix(".safetensors").removesuffix(".bin")
         head, _, total = stem.rpartition("-of-")
         start, _, number = head.rpartition("-")
-        if not (start and number.isdecimal() and total.isdecimal() and len(total) <= len(str(MAX_PARTS))):
-            continue
+        if start and number.isdecimal() and total.isdecimal() and len(total) <= len(str(MAX_PARTS)):
+            sets.add((start, len(number), total, name[len(stem) :]))
+    for start, n_digits, total, suffix in sorted(sets):
         for i in range(1, int(total) + 1):
-            part = f"{start}-{i:0{len(number)}d}-of-{total}{name[len(stem) :]}"
-            if part not in names:
+            part = f"{start}-{i:0{n_digits}d}-of-{total}{suffix}"
+            if part not in there:
                 raise CheckpointFileError(folder / part, "is missing; download it again")

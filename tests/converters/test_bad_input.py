@@ -36,10 +36,11 @@ from converters import (
     resolve_outtype,
 )
 from converters.architecture import Architecture
+from converters.safetensors_file import read_header
 from converters.torch_bin import read_bin
 from tests.converters.variants import LLAMA3, VARIANTS, Variant, write_checkpoint
 from tests.smollm2 import write_json
-from tests.tiny import CONFIG, write_torch_bin
+from tests.tiny import CONFIG, write_safetensors, write_torch_bin
 
 Damage = Callable[[Path], None]
 
@@ -586,3 +587,13 @@ def test_a_place_that_cannot_be_written(folder: Path, name: str, word: str) -> N
     (folder.parent / "file").write_text("")
     with pytest.raises(ConversionError, match=word):
         convert(folder, folder.parent / name)
+
+
+def test_a_tensor_under_two_names(folder: Path) -> None:
+    """The names differ, what they are the names of does not: one would be written over the other."""
+    twice = "model.language_model.layers.0.mlp.up_proj.weight"
+    tensors = read_header(folder / "model.safetensors")
+    values = {tensor.name: np.zeros(tensor.shape, "<f4") for tensor in tensors}
+    values[twice] = values[twice.replace("language_model.", "")]
+    write_safetensors(folder / "model.safetensors", values)
+    refused(folder, TensorError, "there as model.la", twice.replace("language_model.", ""))
