@@ -31,6 +31,7 @@ check:  ## what CI runs: lint, formatting, types, generated docs, tests
 parity:  ## compare the converter with llama.cpp's own, byte for byte (sets up torch and transformers in .parity)
 	$(SETUP) --extra test
 	$(RUN) scripts.parity
+	$(RUN) scripts.parity_lora
 
 fix:  ## mend what can be mended by itself: lint, formatting, generated docs
 	$(SETUP) --extra test
