@@ -88,8 +88,8 @@ def main() -> int:
     else:
         from scripts.parity_setup import set_up
 
-        python, checkpoint_script = set_up()
-        script = Path(checkpoint_script).with_name("convert_lora_to_gguf.py")
+        setup = set_up()
+        python, script = setup.python, Path(setup.script).with_name("convert_lora_to_gguf.py")
     reference = Reference(python, script)
     golden: dict[str, dict[str, str]] = json.loads(GOLDEN.read_text(encoding="utf-8")) if GOLDEN.exists() else {}
     verdicts: Counter[str] = Counter()
