@@ -21,8 +21,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gguf_bench import llama, tiny_gguf
+from gguf_bench import tiny_gguf
 from gguf_bench.errors import GgufBenchError, ModelError
+from gguf_bench.llama import devices as llama_devices
+from gguf_bench.llama import quantize as llama_quantize
+from gguf_bench.llama.context import PAD, Context
+from gguf_bench.llama.model import Model, gpu_layer_steps
+from gguf_bench.llama.prompts import PromptMaker
 
 Job = Mapping[str, Any]
 Emit = Callable[..., None]
@@ -69,7 +74,7 @@ def _exit_with_parent() -> None:
 
 def inspect(job: Job, emit: Emit, _lines: Lines) -> None:
     """{path} -> facts of the file, read without its weights."""
-    model = llama.Model(Path(job["path"]), metadata_only=True)
+    model = Model(Path(job["path"]), metadata_only=True)
     emit(
         "inspected",
         file_type=model.file_type,
@@ -84,11 +89,11 @@ def devices(_job: Job, emit: Emit, _lines: Lines) -> None:
     """{} -> what this build of llama.cpp is and sees."""
     emit(
         "devices",
-        devices=[asdict(device) for device in llama.devices()],
-        version=llama.version(),
-        system_info=llama.system_info(),
-        supports_gpu_offload=llama.supports_gpu_offload(),
-        physical_cores=llama.physical_cores(),
+        devices=[asdict(device) for device in llama_devices.devices()],
+        version=llama_devices.version(),
+        system_info=llama_devices.system_info(),
+        supports_gpu_offload=llama_devices.supports_gpu_offload(),
+        physical_cores=llama_devices.physical_cores(),
     )
 
 
@@ -99,8 +104,8 @@ def probe(job: Job, emit: Emit, _lines: Lines) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = tiny_gguf.write(Path(folder) / "tiny.gguf")
-        model = llama.Model(path, extra_buffers=job["extra_buffers"])
-        context = llama.Context(model, n_ctx=llama.PAD, n_threads=llama.physical_cores(), n_batch=llama.PAD, gbnf=None)
+        model = Model(path, extra_buffers=job["extra_buffers"])
+        context = Context(model, n_ctx=PAD, n_threads=llama_devices.physical_cores(), n_batch=PAD, gbnf=None)
         context.answer([], list(range(64)), max_tokens=2)
     emit("decoded")
 
@@ -115,7 +120,7 @@ def quantize(job: Job, emit: Emit, _lines: Lines) -> None:
             told = time.monotonic()
             emit("progress", done=number, total=count)
 
-    facts = llama.quantize(
+    facts = llama_quantize.quantize(
         Path(job["source"]),
         Path(job["target"]),
         job["file_type"],
@@ -143,7 +148,7 @@ def run(job: Job, emit: Emit, _lines: Lines) -> None:
         n_ctx=context.n_ctx,
         gpu_layers=model.offloaded_layers(),
         n_layers=model.n_layers,
-        gpu_build=llama.supports_gpu_offload(),
+        gpu_build=llama_devices.supports_gpu_offload(),
         peak_rss_bytes=_peak_rss_bytes(),
     )
     for document_id, length in prepared.too_long:
@@ -168,8 +173,8 @@ def run(job: Job, emit: Emit, _lines: Lines) -> None:
 class _Prepared:
     """A model with a context that holds every prompt it can: `asked` are (document id, tokens), `too_long` lengths."""
 
-    model: llama.Model
-    context: llama.Context
+    model: Model
+    context: Context
     load_seconds: float
     prefix: list[int]
     asked: list[tuple[str, list[int]]]
@@ -182,13 +187,13 @@ def _prepare(job: Job, emit: Emit) -> _Prepared:
         started = time.monotonic()
         model = _load(job, emit, layers)
         load_seconds = time.monotonic() - started
-        maker = llama.PromptMaker(model, job["template_kwargs"])
+        maker = PromptMaker(model, job["template_kwargs"])
         limit = min(model.context_train, job["context"] or model.context_train) - settings["max_answer_tokens"]
         prompts = [(document_id, maker.tokens(message)) for document_id, message in job["prompts"]]
         asked = [(document_id, tokens) for document_id, tokens in prompts if len(tokens) <= limit]
         longest = max((len(tokens) for _, tokens in asked), default=0)
         started = time.monotonic()
-        context = llama.Context(
+        context = Context(
             model,
             n_ctx=longest + settings["max_answer_tokens"],
             n_threads=settings["n_threads"],
@@ -214,7 +219,7 @@ def _with_layers(job: Job, attempt: Callable[[int], T]) -> T:
     to the CPU; "all" and a number do what they say, or fail.
     """
     wanted = job["settings"]["gpu_layers"]
-    steps = llama.gpu_layer_steps(Path(job["path"])) if wanted == "auto" else [-1 if wanted == "all" else int(wanted)]
+    steps = gpu_layer_steps(Path(job["path"])) if wanted == "auto" else [-1 if wanted == "all" else int(wanted)]
     for layers in steps[:-1]:
         try:
             return attempt(layers)
@@ -233,12 +238,12 @@ def chat(job: Job, emit: Emit, lines: Lines) -> None:
     What cannot be answered is answered with "refused", and the next line is read.
     """
 
-    def attempt(layers: int) -> tuple[llama.Model, llama.PromptMaker, llama.Context]:
+    def attempt(layers: int) -> tuple[Model, PromptMaker, Context]:
         model = _load(job, emit, layers)
         n_ctx, n_batch = min(model.context_train, job["context"]), job["settings"]["n_batch"]
-        maker = llama.PromptMaker(model, job["template_kwargs"])
-        n_threads = llama.physical_cores()
-        return model, maker, llama.Context(model, n_ctx=n_ctx, n_threads=n_threads, n_batch=n_batch, gbnf=None)
+        maker = PromptMaker(model, job["template_kwargs"])
+        n_threads = llama_devices.physical_cores()
+        return model, maker, Context(model, n_ctx=n_ctx, n_threads=n_threads, n_batch=n_batch, gbnf=None)
 
     model, maker, context = _with_layers(job, attempt)
     emit("loaded", n_ctx=context.n_ctx, gpu_layers=model.offloaded_layers(), n_layers=model.n_layers)
@@ -257,7 +262,7 @@ def chat(job: Job, emit: Emit, lines: Lines) -> None:
         emit("answer", output=output, prompt_tokens=len(tokens), generated_tokens=len(answer.tokens))
 
 
-def _load(job: Job, emit: Emit, layers: int) -> llama.Model:
+def _load(job: Job, emit: Emit, layers: int) -> Model:
     told = 0.0
 
     def tell(done: float) -> None:
@@ -266,7 +271,7 @@ def _load(job: Job, emit: Emit, layers: int) -> llama.Model:
             told = time.monotonic()
             emit("loading", done=done)
 
-    return llama.Model(
+    return Model(
         Path(job["path"]),
         gpu_layers=layers,
         extra_buffers=job["settings"]["extra_buffers"],

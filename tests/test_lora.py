@@ -17,10 +17,12 @@ from gguf import GGUFReader
 from converters import convert, convert_lora
 from converters.checkpoint import read_tensors
 from converters.dtypes import to_float32
-from gguf_bench import llama, pipeline
+from gguf_bench import pipeline
 from gguf_bench.catalog import load_catalog, resolve
 from gguf_bench.convert import convert_adapter
 from gguf_bench.errors import CheckpointError, GgufBenchError, ModelError
+from gguf_bench.llama.context import PAD, Context
+from gguf_bench.llama.model import Model
 from gguf_bench.progress import Silent
 from gguf_bench.quants import quant
 from gguf_bench.records import Checkpoint, ModelSpec
@@ -35,8 +37,8 @@ TOKENS = [1, 270, 33, 281, 299, 262, 7, 290]
 
 def logits(path: Path, adapter: Path | None = None) -> Array:
     """Logits (vocabulary) after TOKENS."""
-    model = llama.Model(path, adapter=adapter)
-    context = llama.Context(model, n_ctx=llama.PAD, n_threads=1, n_batch=64, gbnf=None)
+    model = Model(path, adapter=adapter)
+    context = Context(model, n_ctx=PAD, n_threads=1, n_batch=64, gbnf=None)
     context._decode(TOKENS)
     found = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(context.handle, -1), shape=(model.n_vocab,))
     return np.array(found)
@@ -98,7 +100,7 @@ def test_an_adapter_of_another_model_is_refused(tmp_path: Path) -> None:
     adapter = convert_lora(folder, base, tmp_path / "adapter.gguf")
     _, other = write_adapter(tmp_path / "qwen2", ADAPTERS["qwen2"], whole_base=True)
     with pytest.raises(ModelError, match=r"adapter\.gguf: llama\.cpp cannot apply it to qwen2\.gguf: .*arch mismatch"):
-        llama.Model(convert(other, tmp_path / "qwen2.gguf"), adapter=adapter)
+        Model(convert(other, tmp_path / "qwen2.gguf"), adapter=adapter)
 
 
 @pytest.fixture
