@@ -51,7 +51,7 @@ def _decode() -> Check:
     if llama_build.decodes(extra_buffers=False) is None:
         found = f"decoding crashes in the AMX code this build was miscompiled with ({fault}); it works without, slower"
         return Check("decode", "note", found, llama_build.mend_command())
-    return Check("decode", "broken", fault, "reinstall llama-cpp-python; the README says how")
+    return Check("decode", "broken", str(fault), "reinstall llama-cpp-python; the README says how")
 
 
 def _gpu(build: llama_build.Build) -> Check:

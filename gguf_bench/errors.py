@@ -11,7 +11,8 @@ GgufBenchError                  one line: what was found, what was wanted, where
 ├── CheckpointError             a folder that cannot be converted
 ├── QuantizeError               llama.cpp refused to quantize
 ├── ModelError                  a model that cannot be run: load failed, no chat template, ...
-│   └── ChildDied               the process died by a signal, or without saying why
+│   ├── ChildDied               the process died by a signal, or without saying why
+│   └── ChildHung               the process was silent for too long, and was ended
 └── StoreError                  the results file: newer than us, locked, read-only, not SQLite
 """
 
@@ -111,8 +112,20 @@ class ChildDied(ModelError):
         self.exit_code = returncode if returncode >= 0 else None
         self.log_lines = log_lines
         how = f"exit code {returncode}" if returncode >= 0 else signal_name(-returncode)
-        why = f": {log_lines[-1]}" if log_lines else ""
-        super().__init__(f"{what} died ({how}){why}")
+        killed = returncode == -signal.SIGKILL
+        super().__init__(
+            f"{what} died ({how}){_last_in_log(log_lines)}",
+            hint="where nobody killed it, memory ran out: try a smaller quantization or context" if killed else "",
+        )
+
+
+class ChildHung(ModelError):
+    """Nothing was heard from the child process for `silent_seconds`, and it was ended. `log_lines` as of ChildDied."""
+
+    def __init__(self, what: str, silent_seconds: float, log_lines: list[str]) -> None:
+        self.silent_seconds = silent_seconds
+        self.log_lines = log_lines
+        super().__init__(f"{what} hung: nothing was heard from it for {silent_seconds:.0f} s{_last_in_log(log_lines)}")
 
 
 class StoreError(GgufBenchError):
@@ -125,3 +138,14 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def one_line(text: str, limit: int = 500) -> str:
+    """`text` without line breaks and control characters, which a file from a stranger may hold, and not too long."""
+    printable = "".join(character if character.isprintable() else " " for character in text[: 10 * limit])
+    plain = " ".join(printable.split())
+    return plain if len(plain) <= limit else f"{plain[:limit]}…"
+
+
+def _last_in_log(log_lines: list[str]) -> str:
+    return f"; last in its log: {' / '.join(log_lines)}" if log_lines else ""

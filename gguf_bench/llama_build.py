@@ -10,12 +10,14 @@ import importlib.metadata
 import importlib.util
 import json
 import re
+import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gguf_bench import child
-from gguf_bench.errors import ModelError
+from gguf_bench.errors import ChildDied, ModelError
 from gguf_bench.paths import cache_folder, written_whole
 
 MEND = (
@@ -23,6 +25,8 @@ MEND = (
     "pip install --force-reinstall --no-deps --no-cache-dir --no-binary llama-cpp-python llama-cpp-python=={version}"
 )
 """The command that builds llama.cpp so that its AMX code survives gcc 12."""
+
+CRASHES = (signal.SIGSEGV, signal.SIGILL, signal.SIGBUS, signal.SIGFPE, signal.SIGABRT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +83,12 @@ def cpu_has_amx() -> bool:
     return cpuinfo.exists() and " amx_int8 " in cpuinfo.read_text().replace("\n", " ")
 
 
-def decodes(*, extra_buffers: bool) -> str | None:
-    """None when a tiny model decodes in a child process, else what killed it."""
+def decodes(*, extra_buffers: bool) -> ModelError | None:
+    """None when a tiny model decodes in a child process, else what went wrong: ChildDied where it crashed."""
     try:
         child.ask({"job": "probe", "extra_buffers": extra_buffers}, what="a decode of a tiny model")
     except ModelError as error:
-        return str(error)
+        return error
     return None
 
 
@@ -95,18 +99,53 @@ def extra_buffers_work() -> bool:
     """
     if not cpu_has_amx():
         return True
-    remembered = cache_folder() / "llama-build" / f"{_fingerprint()}.json"
-    if remembered.exists():
-        return bool(json.loads(remembered.read_text())["extra_buffers_work"])
-    works = _fault_is_not_amx(decodes(extra_buffers=True))
-    with written_whole(remembered) as partial:
-        partial.write_text(json.dumps({"extra_buffers_work": works}))
-    return works
+    known = _remembered()
+    if "extra_buffers_work" in known:
+        return bool(known["extra_buffers_work"])
+    fault = decodes(extra_buffers=True)
+    # What fails without them too, or does not crash, is another fault: the run itself will meet and report it.
+    crashes = fault is not None and _is_crash(fault) and decodes(extra_buffers=False) is None
+    if fault is None or crashes:
+        _remember(extra_buffers_work=not crashes)
+    return not crashes
 
 
-def _fault_is_not_amx(fault: str | None) -> bool:
-    """A decode that fails without the extra buffers too has another fault, which the run itself will report."""
-    return fault is None or decodes(extra_buffers=False) is not None
+def crash_note() -> str | None:
+    """What a user should know of a build that crashes in its AMX code: told by the first call, None ever after.
+
+    Asked by a run that has to do without the extra buffer types; `doctor` says it each time.
+    """
+    if _remembered().get("said"):
+        return None
+    _remember(said=True)
+    return (
+        "this build of llama.cpp crashes in its AMX code, so it runs without it, several times slower; "
+        f"to mend it: {mend_command()} (said once; `gguf-bench doctor` says it again)"
+    )
+
+
+def _is_crash(fault: ModelError) -> bool:
+    """Whether it is what bad machine code ends in, rather than, say, the want of memory."""
+    return isinstance(fault, ChildDied) and fault.signal_number in CRASHES
+
+
+def _notebook() -> Path:
+    return cache_folder() / "llama-build" / f"{_fingerprint()}.json"
+
+
+def _remembered() -> dict[str, Any]:
+    """What is known of this build; nothing where it cannot be read."""
+    try:
+        known = json.loads(_notebook().read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _remember(**facts: bool) -> None:
+    # A cache that cannot be written is no reason to stop.
+    with suppress(OSError), written_whole(_notebook()) as partial:
+        partial.write_text(json.dumps(_remembered() | facts))
 
 
 def compiler() -> str | None:

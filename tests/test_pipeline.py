@@ -15,7 +15,7 @@ import pytest
 
 from gguf_bench import dataset as datasets
 from gguf_bench import llama_build, pipeline
-from gguf_bench.errors import ModelError, QuantizeError, StoreError
+from gguf_bench.errors import ChildDied, ModelError, QuantizeError, StoreError
 from gguf_bench.pipeline import Options, contenders
 from gguf_bench.quants import quant
 from gguf_bench.records import Answer, Finished, GgufFile, Loaded, ModelSpec, Settings
@@ -307,7 +307,8 @@ def test_a_build_with_broken_amx_is_run_without_it_and_said(
             said.append(line)
 
     monkeypatch.setattr(llama_build, "cpu_has_amx", lambda: True)
-    monkeypatch.setattr(llama_build, "decodes", lambda *, extra_buffers: "died (SIGSEGV)" if extra_buffers else None)
+    crash = ChildDied("a decode", -11, [])
+    monkeypatch.setattr(llama_build, "decodes", lambda *, extra_buffers: crash if extra_buffers else None)
     run_id = pipeline.compare(contenders([SPEC], []), options, store, Heard())
     assert store.run(run_id)["settings"]["extra_buffers"] is False
     assert any("AMX" in line and "-fno-tree-dse" in line for line in said)

@@ -7,9 +7,11 @@ functions, so that `--help` costs nothing.
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +19,9 @@ from types import FrameType
 from typing import NoReturn
 
 INTERRUPTED = 130
+FAREWELL = "interrupted; run the same command again to go on\n"
+GRACE_SECONDS = 1.5
+"""What an interrupt leaves for tidying up. Then the process ends as by `kill -9`, which every stage is made for."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -37,7 +42,7 @@ def main() -> NoReturn:
         sys.exit(_flushed(exit_code))
     _on_signals(_leave)
     with suppress(OSError):
-        sys.stderr.write("interrupted; run the same command again to go on\n")
+        sys.stderr.write(FAREWELL)
     _flushed(exit_code)
     _leave()  # not sys.exit: Python would end itself by SIGINT where the interrupt met an exec, as dataclasses use
 
@@ -56,7 +61,16 @@ def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     if _interrupted:
         _leave()  # a second one
     _interrupted.append(number)
+    _thread.start_new_thread(_leave_soon, ())  # takes no lock that the interrupted code may hold, as Thread() would
     raise KeyboardInterrupt
+
+
+def _leave_soon() -> NoReturn:
+    """End the process where the interrupt is lost (Python drops one that meets a destructor) or the end takes long."""
+    time.sleep(GRACE_SECONDS)
+    with suppress(OSError):
+        os.write(2, FAREWELL.encode())
+    _leave()
 
 
 def _leave(_number: int = 0, _frame: FrameType | None = None) -> NoReturn:
