@@ -8,6 +8,7 @@ models.yaml that comes with the program.
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 import os
 import re
@@ -29,6 +30,8 @@ MAX_NODES = 50_000
 MAX_DEPTH = 16
 MAX_CONTEXT = 2**31 - 1
 """What llama.cpp counts positions by: 32 bits with a sign."""
+
+MAX_CONCURRENCY = 256
 
 PROVIDERS: tuple[Provider, ...] = get_args(Provider)
 
@@ -233,7 +236,18 @@ def _context_mistake(value: int) -> str | None:
 
 
 def _url_mistake(value: str) -> str | None:
+    """Where there may be a secret in the address, it is not shown."""
+    if "@" in value or "?" in value or "#" in value:
+        return "wanted an address without user name, password, ? and #; what holds the key is named by api_key_env"
     return None if re.fullmatch(r"https?://[^/\s]+\S*", value) else f"{value!r} is no http(s) address"
+
+
+def _concurrency_mistake(value: int) -> str | None:
+    return None if 0 < value <= MAX_CONCURRENCY else f"found {_shown(value)}, wanted 1 to {MAX_CONCURRENCY}"
+
+
+def _price_mistake(value: float) -> str | None:
+    return None if value >= 0 else f"found {_shown(value)}, wanted a price in dollars"
 
 
 def _environment_mistake(value: str) -> str | None:
@@ -252,6 +266,9 @@ class Key:
     mistake: Callable[[Any], str | None] = lambda value: None
 
 
+PRICES = ("usd_per_million_prompt_tokens", "usd_per_million_generated_tokens")
+"""Keys that go together."""
+
 KEYS: Mapping[str, Key] = {
     "name": Key(str, ("huggingface", "package", "file"), hub_id_mistake),
     "display_name": Key(str),
@@ -267,6 +284,8 @@ KEYS: Mapping[str, Key] = {
     "base_url": Key(str, ("openai",), _url_mistake),
     "model": Key(str, ("openai",)),
     "api_key_env": Key(str, ("openai",), _environment_mistake),
+    "concurrency": Key(int, ("openai",), _concurrency_mistake),
+    **dict.fromkeys(PRICES, Key(float, ("openai",), _price_mistake)),
     "license": Key(str),
     "gated": Key(bool),
 }
@@ -486,6 +505,8 @@ class _Reader:
                 continue
             if value is None:
                 continue
+            if row.type is float and type(value) is int and abs(value) < 2**53:
+                value = float(value)
             first_line = entry.lines.setdefault(key, key_line)
             if type(value) is not row.type:
                 hint = "put it in quotes" if row.type is str and not isinstance(value, dict | list) else ""
@@ -519,6 +540,10 @@ class _Reader:
         for key in REQUIRED[provider]:
             if key not in values and not wrong:
                 self.mistake(entry.line, f"missing, provider {provider!r} needs it", model=model, key=key)
+                wrong = True
+        for price, other in itertools.permutations(PRICES):
+            if price in values and other not in values and not wrong:
+                self.mistake(entry.lines[price], f"missing, {price} needs it", model=model, key=other)
                 wrong = True
         if wrong:
             return None

@@ -29,11 +29,15 @@ SEEN_WITH_80_PERCENT = 2.8
 """Standard errors a true difference must measure to be shown, four times out of five, at the 5 % level."""
 
 
-def summarise(answers: Sequence[Row], companies: Mapping[str, str]) -> dict[str, float | int | None]:
+def summarise(
+    answers: Sequence[Row], companies: Mapping[str, str], wall_seconds: float | None = None
+) -> dict[str, float | int | None]:
     """The figures of one contender, named as in the view `eps_scores`.
 
-    `answers` are rows of `answers`, `companies` maps document ids to the company that issued them.
+    `answers` are rows of `answers`, `companies` maps document ids to the company that issued them. `wall_seconds` is
+    how long all the answers took together; without it, one is taken to have begun where another ended.
     """
+    seconds = wall_seconds or math.fsum(answer["seconds"] for answer in answers)
     clusters = [companies[answer["document_id"]] for answer in answers]
     scores = [answer["score"] for answer in answers]
     exact = [float(score >= EXACT) for score in scores]
@@ -59,7 +63,7 @@ def summarise(answers: Sequence[Row], companies: Mapping[str, str]) -> dict[str,
         "hallucinated": kinds.count("hallucinated"),
         "prompt_tokens_per_second": _rate(answers, "decoded_prompt_tokens", "prompt_seconds"),
         "generation_tokens_per_second": _rate(answers, "generated_tokens", "generation_seconds"),
-        "documents_per_minute": 60 * asked / seconds if (seconds := sum(a["seconds"] for a in answers)) else None,
+        "documents_per_minute": 60 * asked / seconds if seconds else None,
     }
 
 
@@ -134,8 +138,9 @@ def _pair(a: str, b: str, scores: Mapping[str, Mapping[str, float]], companies: 
 
 
 def _rate(answers: Sequence[Row], amount: str, seconds: str) -> float | None:
-    total_seconds = math.fsum(answer[seconds] for answer in answers)
-    return sum(answer[amount] for answer in answers) / total_seconds if total_seconds else None
+    """A rate of nothing is unknown rather than 0: an endpoint's time is not told apart."""
+    total, total_seconds = sum(answer[amount] for answer in answers), math.fsum(answer[seconds] for answer in answers)
+    return total / total_seconds if total and total_seconds else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -37,13 +37,21 @@ def named_token(folder: Path | None = None) -> FoundToken | None:
 
     Raises HubError when `.env` cannot be read, or what was found cannot be a token.
     """
-    dotenv_file = (folder or Path()) / ".env"
-    in_file = _dotenv(dotenv_file)
     for name in TOKEN_NAMES:
-        for source, value in ((f"${name}", os.environ.get(name)), (f".env: {name}", in_file.get(name))):
-            token = found(source, value)
-            if token:
-                return token
+        if token := named_secret(name, folder):
+            return token
+    return None
+
+
+def named_secret(name: str, folder: Path | None = None) -> FoundToken | None:
+    """The secret that the environment, else `folder`/.env, has under `name`: a token, or another service's key.
+
+    None without one. Raises HubError as `named_token` does.
+    """
+    in_file = _dotenv((folder or Path()) / ".env")
+    for source, value in ((f"${name}", os.environ.get(name)), (f".env: {name}", in_file.get(name))):
+        if token := found(source, value):
+            return token
     return None
 
 

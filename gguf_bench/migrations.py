@@ -192,3 +192,26 @@ def m002_adapters(db: Database) -> None:
     db.execute(
         view.replace(joined, f"{joined} left join artifacts adapters on adapters.sha256 = contenders.adapter_sha256")
     )
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m003_endpoints(db: Database) -> None:
+    """Contenders that a server answers for: who it says answered, how it was asked, and what that cost."""
+    view = db["eps_scores"].schema
+    db.execute("drop view eps_scores")
+    for column in ENDPOINT_COLUMNS:
+        db.execute(f"alter table contenders add column {column}")
+    shown = ("base_url", "served_model", "schema_kept", "usd_per_document", "wall_seconds")
+    columns = "".join(f",\n        contenders.{name}" for name in shown)
+    db.execute(view.replace("contenders.error", f"contenders.error{columns}"))
+
+
+ENDPOINT_COLUMNS = (
+    "base_url text",  # null for a file, as the others but wall_seconds
+    "served_model text",  # what the server calls the model
+    "system_fingerprint text",  # all that were seen
+    "request text",  # JSON: what every request asked for besides its message
+    "schema_kept integer",  # whether every whole answer was of the JSON schema; null: the server took none
+    "usd_per_document real",  # by the entry's prices
+    "wall_seconds real",  # from the first request to the last answer, over all sittings
+)

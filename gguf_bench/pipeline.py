@@ -12,7 +12,8 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,11 +22,13 @@ from typing import Any
 from gguf_bench import compare as compare_stage
 from gguf_bench import convert as convert_stage
 from gguf_bench import dataset as datasets
+from gguf_bench import endpoint as endpoint_stage
 from gguf_bench import llama_build, upstream
 from gguf_bench import quantize as quantize_stage
 from gguf_bench import run as run_stage
 from gguf_bench.catalog import hub_id_mistake
 from gguf_bench.describe import describe, describe_adapter
+from gguf_bench.endpoint import Endpoint
 from gguf_bench.errors import GgufBenchError, ModelError, QuantizeError
 from gguf_bench.excerpt import DEFAULT_EXCERPT_CHARS, EXCERPT_VERSION, excerpt
 from gguf_bench.gguf_files import gguf_shards
@@ -46,11 +49,13 @@ from gguf_bench.records import (
     ModelSpec,
     QuantizedSize,
     Score,
+    Served,
     Settings,
 )
 from gguf_bench.score import score_over_context
 from gguf_bench.store import Row, Store, now, settings_sha256
 from gguf_bench.tasks import TASKS, Task
+from gguf_bench.tasks.task import prompt_sha256
 
 DEFAULT_QUANT = "Q4_K_M"
 """What a checkpoint is run as when nobody says otherwise."""
@@ -113,8 +118,15 @@ class Contender:
 
 
 def contenders(specs: Sequence[ModelSpec], quants: Sequence[Quant]) -> list[Contender]:
-    """Every model at every one of `quants`; without any, at what its entry asks for, or Q4_K_M for a checkpoint."""
-    found = [Contender(spec, quant) for spec in specs for quant in quants or (_own_quant(spec),)]
+    """Every model at every one of `quants`; without any, at what its entry asks for, or Q4_K_M for a checkpoint.
+
+    What an endpoint serves is taken as it is.
+    """
+    found = [
+        Contender(spec, quant)
+        for spec in specs
+        for quant in (spec.provider != "openai" and quants) or (_own_quant(spec),)
+    ]
     return list({(contender.spec.key, contender.quant): contender for contender in found}.values())
 
 
@@ -125,9 +137,9 @@ def _own_quant(spec: ModelSpec) -> Quant | None:
 
 
 def _is_ready(spec: ModelSpec) -> bool:
-    """Whether the model is a GGUF already, rather than a checkpoint to convert."""
+    """Whether the model is a GGUF already, or served from one, rather than a checkpoint to convert."""
     is_gguf = spec.path is not None and spec.path.suffix == ".gguf"
-    return bool(spec.provider == "package" or spec.ready_quantization or spec.file or is_gguf)
+    return bool(spec.provider in ("package", "openai") or spec.ready_quantization or spec.file or is_gguf)
 
 
 def _is_adapter(spec: ModelSpec) -> bool:
@@ -170,7 +182,7 @@ def _fetched(
 ) -> tuple[Path, str | None, str | None]:
     """(folder or first GGUF part, Hub repo, commit). `check` looks at a checkpoint before its weights are fetched."""
     if spec.provider == "openai":
-        raise ModelError(f"{spec.key} is served by an endpoint, which cannot be run yet", hint="leave it out for now")
+        raise ModelError(f"{spec.key} is served by an endpoint: there is no file of it", hint="compare it instead")
     if spec.provider == "package":
         return find_package_gguf(str(spec.package), spec.file), None, None
     if spec.path is not None:
@@ -403,6 +415,7 @@ def compare(asked: Sequence[Contender], options: Options, store: Store, progress
         run_id, settings = _find_or_create(key, asked, files, options, settings, build, store)
         rows = store.contenders(run_id)
         if all(row["status"] == "finished" for row in rows) and store.run(run_id)["status"] == "finished":
+            _price(asked, rows, store)
             return run_id
         store.set_run(run_id, status="running")
         session = _Session.of(options, settings, store, progress)
@@ -417,8 +430,14 @@ def compare(asked: Sequence[Contender], options: Options, store: Store, progress
         return run_id
 
 
-def _prepared(contender: Contender, store: Store, progress: Progress) -> GgufFile | GgufBenchError:
+Prepared = GgufFile | Endpoint | GgufBenchError
+"""What a contender's answers come from, or why there will be none."""
+
+
+def _prepared(contender: Contender, store: Store, progress: Progress) -> Prepared:
     try:
+        if contender.spec.provider == "openai":
+            return _endpoint(contender.spec, progress)
         return gguf_of(contender, store, progress)
     except GgufBenchError as error:
         failure = error
@@ -426,6 +445,13 @@ def _prepared(contender: Contender, store: Store, progress: Progress) -> GgufFil
         failure = ModelError(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     progress.say(f"{contender.label} failed: {failure}")
     return failure
+
+
+def _endpoint(spec: ModelSpec, progress: Progress) -> Endpoint:
+    found = endpoint_stage.find(spec)
+    if found.sends_key_in_clear:
+        progress.say(f"WARNING: {found.key_source} goes to {found.base_url} unencrypted; https would hide it")
+    return found
 
 
 def _settings(build: llama_build.Build, options: Options, progress: Progress) -> Settings:
@@ -456,15 +482,23 @@ def _run_key(asked: Sequence[Contender], options: Options) -> str:
         "dataset": [options.dataset.sha256, [document.id for document in options.dataset.documents]],
         "excerpt": [options.excerpt_chars, EXCERPT_VERSION],
         "gpu_layers": options.gpu_layers,
-        "contenders": [[dataclasses.asdict(c.spec), c.quant.name if c.quant else None] for c in asked],
+        "contenders": [[_identity(c.spec), c.quant.name if c.quant else None] for c in asked],
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _identity(spec: ModelSpec) -> dict[str, Any]:
+    """What of an entry changes answers: a price may be mended without asking, and paying, again."""
+    return {name: value for name, value in dataclasses.asdict(spec).items() if name not in NO_PART_OF_AN_ANSWER}
+
+
+NO_PART_OF_AN_ANSWER = ("concurrency", "usd_per_million_prompt_tokens", "usd_per_million_generated_tokens")
 
 
 def _find_or_create(
     key: str,
     asked: Sequence[Contender],
-    files: Sequence[GgufFile | GgufBenchError],
+    files: Sequence[Prepared],
     options: Options,
     settings: Settings,
     build: llama_build.Build,
@@ -522,8 +556,8 @@ def _find_or_create(
     return store.create_run(facts, rows), settings
 
 
-def _same_files(row: Row, file: GgufFile | GgufBenchError) -> bool:
-    if row["file_sha256"] is None or isinstance(file, GgufBenchError):
+def _same_files(row: Row, file: Prepared) -> bool:
+    if row["file_sha256"] is None or not isinstance(file, GgufFile):
         return True
     return (row["file_sha256"], row["adapter_sha256"]) == (file.sha256, _adapter_sha256(file))
 
@@ -547,6 +581,29 @@ def _machine(build: llama_build.Build) -> dict[str, Any]:
     }
 
 
+def _source_columns(contender: Contender, file: GgufFile | Endpoint) -> dict[str, Any]:
+    """What a contender's row says of where its answers come from."""
+    if isinstance(file, Endpoint):
+        return {"base_url": file.base_url, "quant": contender.spec.quantization}
+    return {"file_sha256": file.sha256, "adapter_sha256": _adapter_sha256(file), "quant": file.quant}
+
+
+def _served(row: Row) -> Served | None:
+    """Who answered for an endpoint so far; None where nobody did."""
+    if row["request"] is None:
+        return None
+    kept = None if row["schema_kept"] is None else bool(row["schema_kept"])
+    return Served(schema_kept=kept, **{name: row[name] for name in ("served_model", "system_fingerprint", "request")})
+
+
+def _price(asked: Sequence[Contender], rows: Sequence[Row], store: Store) -> None:
+    """Write what each endpoint of `asked` costs by the prices that its entry has now."""
+    for contender, row in zip(asked, rows, strict=True):
+        if contender.spec.provider == "openai":
+            usd = endpoint_stage.usd_per_document(contender.spec, store.answers(row["id"]))
+            store.set_contender(row["id"], usd_per_document=usd)
+
+
 @dataclass(frozen=True, slots=True)
 class _Session:
     """One process's work on a run. `messages` maps document ids to prompts, the same ones for every contender."""
@@ -567,21 +624,21 @@ class _Session:
         }
         return cls(options, settings, store, progress, documents, messages)
 
-    def run(self, contender: Contender, file: GgufFile | GgufBenchError, contender_id: int) -> None:
+    def run(self, contender: Contender, file: Prepared, contender_id: int) -> None:
         """Ask what this contender has not answered yet; its figures are written when the last answer is there."""
         if isinstance(file, GgufBenchError):
             self.store.set_contender(contender_id, status="failed", error=str(file))
             return
-        files = {"file_sha256": file.sha256, "adapter_sha256": _adapter_sha256(file), "quant": file.quant}
-        self.store.set_contender(contender_id, **files, status="running", error=None)
-        if not self.options.fresh:
+        self.store.set_contender(contender_id, **_source_columns(contender, file), status="running", error=None)
+        is_file = isinstance(file, GgufFile)
+        if is_file and not self.options.fresh:
             self._reuse(contender_id)
         answered = self.store.answered(contender_id)
         missing = {document_id: text for document_id, text in self.messages.items() if document_id not in answered}
         try:
             if missing:
                 self._ask(contender, file, missing, contender_id)
-            else:
+            elif is_file:
                 self.store.reuse_figures(contender_id)
         except ModelError as error:
             self.store.set_contender(contender_id, status="failed", error=str(error))
@@ -593,12 +650,14 @@ class _Session:
             self.store.set_contender(contender_id, status="failed", error=short)
             return
         companies = {document.id: document.company for document in self.options.dataset.documents}
-        figures = compare_stage.summarise(answers, companies)
+        wall_seconds = None if is_file else self.store.contender(contender_id)["wall_seconds"]
+        figures = compare_stage.summarise(answers, companies, wall_seconds)
         self.store.set_contender(contender_id, status="finished", **figures)
+        _price([contender], [self.store.contender(contender_id)], self.store)
 
     def _reuse(self, contender_id: int) -> None:
         """Take over what the same file answered to the same prompts before, scored by today's scorer."""
-        prompts = {document_id: run_stage.prompt_sha256(text) for document_id, text in self.messages.items()}
+        prompts = {document_id: prompt_sha256(text) for document_id, text in self.messages.items()}
         known = self.store.known_answers(contender_id, prompts)
         self.store.save_answers(contender_id, [(answer, self._score(answer)) for answer in known])
 
@@ -607,13 +666,15 @@ class _Session:
         fits = answer.status == "answered"
         return self.options.task.score(answer.output, document) if fits else score_over_context(document)
 
-    def _ask(self, contender: Contender, file: GgufFile, missing: Mapping[str, str], contender_id: int) -> None:
-        task = self.options.task
-        settings = _settings_of(contender, self.settings)
-        bar = self.progress.bar(f"{contender.spec.key} {file.quant}", len(self.messages), "docs")
+    def _ask(
+        self, contender: Contender, file: GgufFile | Endpoint, missing: Mapping[str, str], contender_id: int
+    ) -> None:
+        before = self.store.contender(contender_id)
+        bar = self.progress.bar(contender_name(before), len(self.messages), "docs")
         bar.advance(len(self.messages) - len(missing))
+        started = time.monotonic()
         try:
-            for event in run_stage.run(file, contender.spec, task, missing, settings, progress=self.progress):
+            for event in self._events(contender, file, missing, before):
                 match event:
                     case Loaded():
                         self._warn_of_idle_gpu(contender, event)
@@ -624,13 +685,27 @@ class _Session:
                             gpu_layers=event.gpu_layers,
                             peak_rss_bytes=event.peak_rss_bytes,
                         )
+                        started = time.monotonic()
+                    case Served():
+                        self.store.set_contender(contender_id, **dataclasses.asdict(event))
                     case Answer():
                         self.store.save_answer(contender_id, event, self._score(event))
+                        wall_seconds = (before["wall_seconds"] or 0.0) + time.monotonic() - started
+                        self.store.set_contender(contender_id, wall_seconds=wall_seconds)
                         bar.advance(1)
                     case Finished():
                         self.store.set_contender(contender_id, **dataclasses.asdict(event))
         finally:
             bar.close()
+
+    def _events(
+        self, contender: Contender, file: GgufFile | Endpoint, missing: Mapping[str, str], before: Row
+    ) -> Iterator[Loaded | Served | Answer | Finished]:
+        """The answers, from where they come; `before` is the contender's row."""
+        spec, task = contender.spec, self.options.task
+        if isinstance(file, Endpoint):
+            return endpoint_stage.answers(file, spec, task, missing, _served(before))
+        return run_stage.run(file, spec, task, missing, _settings_of(contender, self.settings), progress=self.progress)
 
     def _warn_of_idle_gpu(self, contender: Contender, loaded: Loaded) -> None:
         if loaded.gpu_build and loaded.gpu_layers == 0 and self.settings.gpu_layers != "0":

@@ -41,6 +41,9 @@ class ModelSpec:
     base_url: str | None = None
     model: str | None = None
     api_key_env: str | None = None
+    concurrency: int | None = None
+    usd_per_million_prompt_tokens: float | None = None
+    usd_per_million_generated_tokens: float | None = None
     license: str | None = None
     gated: bool | None = None
 
@@ -109,7 +112,8 @@ class Answer:
     """What a model said about one document.
 
     `status` is "answered" or "over_context" (the prompt did not fit; nothing was asked). `output` is the raw text.
-    `decoded_prompt_tokens` are those of `prompt_tokens` that were not in the cache already, in `prompt_seconds`.
+    `decoded_prompt_tokens` are those of `prompt_tokens` that were not in the cache already, in `prompt_seconds`. An
+    endpoint does not say what its time went into: all of it is in `prompt_seconds`, and `decoded_prompt_tokens` is 0.
     """
 
     document_id: str
@@ -177,6 +181,20 @@ class Finished:
 
     peak_rss_bytes: int
     peak_vram_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """Who answers at an endpoint, as far as it says: the model's name and the fingerprints it reports.
+
+    `request` is JSON of what every request asked for besides its message. `schema_kept` says whether every whole answer
+    was of the JSON schema that the server took; None where it took none, or nothing was answered yet.
+    """
+
+    served_model: str
+    system_fingerprint: str
+    request: str
+    schema_kept: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,17 +10,13 @@ from gguf_bench.child import Child
 from gguf_bench.progress import SILENT, Progress
 from gguf_bench.records import Answer, Document, Finished, GgufFile, Loaded, ModelSpec, Settings
 from gguf_bench.tasks import Task
+from gguf_bench.tasks.task import prompt_sha256
 
 ENGINE = 1
 """Raise it whenever the way prompts are rendered or tokens decoded changes answers."""
 
 N_BATCH = 512
 """Tokens decoded together, and the micro-batch: on a CPU the best of 128 … 2,048 for small models."""
-
-
-def prompt_sha256(message: str) -> str:
-    """What identifies a prompt: the user message (the chat template around it is part of the file's own hash)."""
-    return hashlib.sha256(message.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def run(

@@ -192,6 +192,9 @@ class Store:
     def contenders(self, run_id: int) -> list[Row]:
         return self.rows("select * from contenders where run_id = ? order by position", [run_id])
 
+    def contender(self, contender_id: int) -> Row:
+        return self.rows("select * from contenders where id = ?", [contender_id])[0]
+
     def interrupt(self, run_id: int) -> None:
         """Mark a run, and the contender it was at, as stopped."""
         with self._writing() as connection:

@@ -277,7 +277,7 @@ def test_a_store_from_before_adapters_keeps_what_it_has(path: Path) -> None:
         columns_before = [row[1] for row in connection.execute("pragma table_info(eps_scores)")]
     store = Store(path)
     (row,) = store.rows("select * from eps_scores")
-    assert list(row) == columns_before
+    assert list(row)[: len(columns_before)] == columns_before, "later ones follow"
     assert (row["model"], row["size_bytes"]) == ("m", 7)
     store.save_answer(1, an_answer(), SCORE)
     (later,) = store.contenders(a_run(store))

@@ -25,8 +25,8 @@ LAYERS = {
         "sqlite_errors",
     },
     "stages": {
-        *("query", "hub", "package", "convert", "upstream", "describe", "quantize", "run", "dataset", "store"),
-        "compare",
+        *("query", "hub", "package", "convert", "upstream", "describe", "quantize", "run", "endpoint", "dataset"),
+        *("store", "compare"),
     },
     "joining": {"pipeline", "api", "doctor", "__init__"},
     # Tables and Markdown of what the joining modules found: it knows their records, and none of them knows it.
@@ -42,6 +42,7 @@ OWNERS = {
     "sqlite_utils": {"store", "migrations"},
     "converters": {"convert"},
     "click": {"cli"},
+    "openai": {"endpoint"},
     "torch": set(),
     "transformers": set(),
 }

@@ -11,7 +11,7 @@ No figure stands in them, not even as an example: a model of 135M parameters cop
 
 from __future__ import annotations
 
-from gguf_bench.records import Document
+from gguf_bench.records import FIELDS, Document
 from gguf_bench.score import SCORER_VERSION, score_output
 from gguf_bench.tasks.task import Task
 
@@ -29,6 +29,13 @@ root ::= "{{\\"basic\\": " value ", \\"diluted\\": " value ", \\"adjusted\\": " 
 value ::= "null" | "-"? {_NUMBER} ("." [0-9]{{1,4}})?
 """
 
+JSON_SCHEMA = {
+    "type": "object",
+    "properties": {field: {"type": ["number", "null"]} for field in FIELDS},
+    "required": list(FIELDS),
+    "additionalProperties": False,
+}
+
 
 def prompt(document: Document, excerpt: str) -> str:
     """The user message: instructions, company and period, the excerpt, and what to answer with."""
@@ -45,6 +52,7 @@ EPS_EXTRACTION = Task(
     prompt_version="1",
     scorer_version=SCORER_VERSION,
     grammar=GRAMMAR,
+    json_schema=JSON_SCHEMA,
     max_answer_tokens=96,
     prompt=prompt,
     score=score_output,

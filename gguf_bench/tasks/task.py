@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gguf_bench.records import Document, Score
 
@@ -13,6 +15,7 @@ class Task:
     """`prompt(document, excerpt)` is the one user message; `score(output, document)` judges what came back.
 
     `grammar` is GBNF that admits every good answer and no endless one; `max_answer_tokens` is enough for the longest.
+    `json_schema` says the same to a server that takes schemas instead: an object of numbers and nulls, all required.
     `version` is raised when any of the parts changes, the others with their part; all are stored with the answers.
     """
 
@@ -21,6 +24,12 @@ class Task:
     prompt_version: str
     scorer_version: str
     grammar: str
+    json_schema: Mapping[str, Any]
     max_answer_tokens: int
     prompt: Callable[[Document, str], str]
     score: Callable[[str, Document], Score]
+
+
+def prompt_sha256(message: str) -> str:
+    """What identifies a prompt: the user message (the chat template around it is part of the file's own hash)."""
+    return hashlib.sha256(message.encode("utf-8", "surrogatepass")).hexdigest()
