@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def test_gcc_is_told_to_keep_the_stores_that_amx_needs(install: ModuleType, monk
     monkeypatch.setenv("CXX", "g++")
     monkeypatch.setenv("CFLAGS", "-g")
     monkeypatch.delenv("CXXFLAGS", raising=False)
-    environment = install.build_environment(cuda=False)
+    environment = install.build_environment(cuda=False, openblas=None)
     assert environment["CFLAGS"] == "-g -fno-tree-dse -fno-dse"
     assert environment["CXXFLAGS"] == "-fno-tree-dse -fno-dse"
 
@@ -78,7 +79,7 @@ def test_cuda_builds_are_asked_for_and_need_nvcc(
     nvcc.chmod(0o755)
     monkeypatch.setenv("CUDACXX", str(nvcc))
     monkeypatch.setenv("CMAKE_ARGS", "-DX=1")
-    environment = install.build_environment(cuda=True)
+    environment = install.build_environment(cuda=True, openblas=None)
     assert environment["CMAKE_ARGS"] == "-DX=1 -DLLAVA_BUILD=OFF -DGGML_CUDA=on"
     assert environment["CUDACXX"] == str(nvcc)
 
@@ -94,12 +95,78 @@ def test_a_cached_wheel_is_of_its_flags(install: ModuleType, tmp_path: Path, mon
 
     monkeypatch.setattr(install, "build_wheel", build)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(install, "fetched_openblas", lambda: None)
     first = install.llama_wheel(cuda=False)
     assert install.llama_wheel(cuda=False) == first
     assert len(built) == 1
     monkeypatch.setenv("CXXFLAGS", "-O1")
     assert install.llama_wheel(cuda=False) != first
     assert first.is_relative_to(tmp_path / "gguf-bench" / "wheels")
+
+
+@pytest.fixture
+def pip(install: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What stands for .venv's python, with an empty cache: it writes down what it is asked, and makes --target."""
+    program = tmp_path / "python"
+    program.write_text(f"""#!/bin/sh
+echo "$@" >> {tmp_path}/asked
+while [ "$1" != --target ]; do shift; done
+mkdir -p "$2/scipy_openblas32"
+""")
+    program.chmod(0o755)
+    monkeypatch.setattr(install, "PYTHON", program)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a cache"))
+    return program
+
+
+def test_openblas_is_fetched_once_and_given_to_cmake(
+    install: ModuleType, pip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CMAKE_ARGS", "-DX=1")
+    folder = install.fetched_openblas()
+    assert (folder / "scipy_openblas32").is_dir()
+    assert install.fetched_openblas() == folder
+    assert len((pip.parent / "asked").read_text().splitlines()) == 1
+    given = shlex.split(install.build_environment(cuda=False, openblas=folder)["CMAKE_ARGS"])
+    included = f"-DCMAKE_PROJECT_llama_cpp_INCLUDE={folder}/openblas.cmake"
+    assert given == ["-DX=1", "-DLLAVA_BUILD=OFF", included]
+    assert (folder / "openblas.cmake").read_text() == install.OPENBLAS_CMAKE
+
+
+def test_other_lines_of_cmake_are_another_openblas(
+    install: ModuleType, pip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = install.fetched_openblas()
+    monkeypatch.setattr(install, "OPENBLAS_CMAKE", "# other")
+    assert install.fetched_openblas() != folder
+
+
+def test_without_openblas_it_goes_on(install: ModuleType, pip: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pip.write_text(pip.read_text() + "echo Traceback >&2\nexit 1\n")
+    assert install.fetched_openblas() is None
+    said = capfd.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert said[1].startswith(f"going on without {install.OPENBLAS}, which pip cannot install here")
+    assert list((pip.parent / "a cache" / "gguf-bench").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("machine", "cuda", "flags", "taken"),
+    [
+        ("x86_64", False, "", True),
+        ("x86_64", False, "-DX=1", True),
+        ("x86_64", True, "", False),
+        ("x86_64", False, "-DGGML_BLAS=OFF", False),
+        ("aarch64", False, "", False),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="it is for Linux")
+def test_openblas_is_for_cpu_builds_whose_flags_leave_it_open(
+    install: ModuleType, monkeypatch: pytest.MonkeyPatch, machine: str, cuda: bool, flags: str, taken: bool
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setenv("CMAKE_ARGS", flags)
+    assert install.takes_openblas(cuda) is taken
 
 
 def test_the_version_is_the_one_pinned(install: ModuleType) -> None:
