@@ -149,10 +149,11 @@ class Child:
             line = self._next_line()
             if line is not None:
                 return self._event(line)
+            grace = max(0.0, min(self.patience_seconds, END_SECONDS))
             try:
-                returncode = self._process.wait(max(0.0, min(self.patience_seconds, END_SECONDS)))
+                returncode = self._process.wait(grace)
             except subprocess.TimeoutExpired:
-                raise self._hung(END_SECONDS) from None
+                raise self._hung(grace) from None
             if returncode != 0:
                 raise ChildDied(self._what, returncode, self.last_words())
             return None
@@ -291,6 +292,11 @@ def _start() -> tuple[subprocess.Popen[bytes], int | None]:
             fcntl.fcntl(held, fcntl.F_SETSIG, signal.SIGKILL)
             fcntl.fcntl(held, fcntl.F_SETFL, fcntl.fcntl(held, fcntl.F_GETFL) | os.O_ASYNC)
             resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))  # no copy of the model when it crashes
+    except OSError as error:
+        os.close(lifeline)
+        raise ModelError(
+            f"no process can be started: {error}", hint="free some memory, or end other programs"
+        ) from error
     except BaseException:
         os.close(lifeline)
         raise

@@ -24,6 +24,8 @@ def describe(
     """The facts of the GGUF whose parts are `shard_paths`. Raises ModelError where llama.cpp cannot read it."""
     path = shard_paths[0]
     seen = child.ask({"job": "inspect", "path": str(path)}, what=f"reading {path.name}")
+    if seen["context_train"] <= 0:  # llama.cpp reads 2^31 and more as negative
+        raise ModelError(f"{path.name} says that it was trained for a context of {seen['context_train']} tokens")
     return GgufFile(
         path=path,
         shard_paths=shard_paths,
