@@ -19,10 +19,10 @@ LAYERS = {
         # models.yaml and files
         *("catalog", "gguf_files", "hub_files", "hub_token", "migrations"),
         # llama.cpp, and the child process it runs in
-        *("llama", "chat_template", "worker", "child", "llama_build", "tiny_gguf"),
+        *("llama", "chat_template", "worker", "child", "llama_build", "tiny_gguf", "gguf_header", "offload"),
         # tasks, and what they are made of
         *("tasks", "score", "excerpt"),
-        "sqlite_errors",
+        *("sqlite_errors", "vram"),
     },
     "stages": {
         *("query", "hub", "package", "convert", "upstream", "describe", "quantize", "run", "endpoint", "dataset"),
