@@ -306,11 +306,11 @@ class _Asker:
             **self._response_format(),
         }
         if self._spec.template_kwargs:
-            request["extra_body"] = {"chat_template_kwargs": dict(self._spec.template_kwargs)}
+            request["chat_template_kwargs"] = dict(self._spec.template_kwargs)
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                raw = await self._client.chat.completions.with_raw_response.create(**request)
-            body, status = raw.http_response.content, raw.http_response.status_code
+                # As bytes: the client's own reading trusts the types of what it is sent.
+                response = await self._client.post("/chat/completions", cast_to=httpx2.Response, body=request)
         except (TimeoutError, openai.APITimeoutError) as error:
             if isinstance(error.__cause__, httpx2.ConnectTimeout):
                 raise _Failed("cannot be reached: no connection in time", is_lasting=True) from None
@@ -319,12 +319,12 @@ class _Asker:
             raise self._unreachable(error) from None
         except openai.APIStatusError as error:
             raise self._no(error.status_code, error.response.content, error.response.headers) from None
-        reply = _json_object(body)
+        reply = _json_object(response.content)
         if reply is None or not _choice(reply):
             if reply and isinstance(reply.get("error"), dict):  # routers pass on another server's error this way
                 code = reply["error"].get("code")
-                raise self._no(code if isinstance(code, int) and 400 <= code < 600 else 502, body, {})
-            raise _Failed(f"sent something that is no chat completion (HTTP {status})", is_lasting=True)
+                raise self._no(code if isinstance(code, int) and 400 <= code < 600 else 502, response.content, {})
+            raise _Failed(f"sent something that is no chat completion (HTTP {response.status_code})", is_lasting=True)
         return reply
 
     def _response_format(self) -> dict[str, Any]:

@@ -92,19 +92,11 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
     title = f"run {run['id']}" + (f" {run['name']!r}" if run["name"] else "")
     excerpt = "whole texts" if run["excerpt_chars"] is None else f"excerpts of {run['excerpt_chars']} characters"
     console.print(Text(f"{title}: {run['n_documents']} documents of {run['dataset']}, {excerpt}"))
-    table = _table(
-        "Model",
-        "Quant",
-        "Size",
-        "Bits/w",
-        "EPS score [95 %]",
-        "Exact",
-        "Docs/min",
-        "Memory",
-        right=("Size", "Bits/w", "EPS score [95 %]", "Exact", "Docs/min", "Memory"),
-    )
+    priced = any(row["usd_per_document"] is not None for row in comparison.leaderboard)
+    numbers = ("Size", "$/1k docs" if priced else "Bits/w", "EPS score [95 %]", "Exact", "Docs/min", "Memory")
+    table = _table("Model", "Quant", *numbers, right=numbers)
     for row in comparison.leaderboard:
-        _add(table, *_leaderboard_cells(row))
+        _add(table, *_leaderboard_cells(row, priced=priced))
     console.print(table)
     for line in (*_remarks(comparison.leaderboard), *(in_words(verdict) for verdict in comparison.verdicts)):
         console.print(Text(line))
@@ -124,11 +116,15 @@ def in_words(verdict: Verdict) -> str:
     )
 
 
-def _leaderboard_cells(row: Row) -> Iterator[str]:
+def _leaderboard_cells(row: Row, *, priced: bool) -> Iterator[str]:
+    """Where an endpoint has a price, it takes the place of the bits per weight: 80 columns hold no more."""
     yield row["model"]
     yield row["quant"] or ""
     yield size(row["size_bytes"])
-    yield "–" if row["bits_per_weight"] is None else f"{row['bits_per_weight']:.2f}"
+    if priced:
+        yield "–" if row["usd_per_document"] is None else f"{1000 * row['usd_per_document']:.2f}"
+    else:
+        yield "–" if row["bits_per_weight"] is None else f"{row['bits_per_weight']:.2f}"
     if row["eps_score"] is None:
         yield row["status"]
     else:
@@ -144,6 +140,8 @@ def _remarks(leaderboard: Sequence[Row]) -> Iterator[str]:
         name = " ".join(filter(None, [row["model"], row["quant"]]))
         if row["error"]:
             yield f"{name} {row['status']}: {row['error']}"
+        if row["schema_kept"] == 0:
+            yield f"{name}: the server took a JSON schema for the answers, but did not keep to it"
         for column, words in (("over_context", "do not fit its context"), ("unparseable", "could not be parsed")):
             if row[column]:
                 yield f"{name}: {row[column]} of {row['n_documents']} {words}, scored 0"
