@@ -227,3 +227,19 @@ def test_time_grows_with_the_text_and_no_faster(bpe: Model) -> None:
             best.append(time.process_time() - started)
         seconds.append(min(best))
     assert seconds[1] < 40 * seconds[0]  # squared: 64
+
+
+def test_control_tokens_of_an_answer_are_no_text_of_it(bpe: Model, spm: Model) -> None:
+    for model in (bpe, spm):
+        control = [mark.token for mark in _marks(model) if mark.is_control]
+        assert len(control) > 2
+        assert {model.piece(token) for token in control} == {b""}
+    assert bpe.is_end(token(bpe, "<|im_end|>"))
+    assert spm.is_end(token(spm, "</s>"))
+
+
+def test_characters_that_several_tokens_make_are_whole_again(bpe: Model, spm: Model) -> None:
+    for model in (bpe, spm):
+        tokens = plain(model, "é 漢 🎉")
+        assert any(b"\xf0" in model.piece(token) and b"\x89" not in model.piece(token) for token in tokens)
+        assert b"".join(map(model.piece, tokens)).decode().strip() == "é 漢 🎉"
