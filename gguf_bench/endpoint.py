@@ -289,7 +289,8 @@ class _Asker:
                 if waited > RETRY_SECONDS or (failed.is_lasting and not self._is_settled):
                     asked = f" and asks to wait {wait:.0f} s" if wait > RETRY_SECONDS else ""
                     often = f" (tried {tries} times)" if tries > 1 else ""
-                    hint = "run the same command again to go on" if self._is_settled else "is base_url right?"
+                    is_wrong = failed.is_lasting and not self._is_settled
+                    hint = "is base_url right?" if is_wrong else "run the same command again to go on"
                     raise ModelError(f"{self._endpoint.base_url} {failed}{asked}{often}", hint=hint) from None
                 await asyncio.sleep(wait)
 
@@ -338,7 +339,7 @@ class _Asker:
 
     def _asks_otherwise(self, refused: _Refused) -> bool:
         """Ask for less, or by other names, if that may help: only until the first answer, so that all are alike."""
-        if self._is_settled or refused.status not in UNSUPPORTED or refused.names("chat_template_kwargs"):
+        if not self._could_ask_otherwise(refused):
             return False
         if "max_tokens" in self._parameters and refused.names("max_tokens", "max_completion_tokens"):
             del self._parameters["max_tokens"]
@@ -353,6 +354,12 @@ class _Asker:
             return True
         return False
 
+    def _could_ask_otherwise(self, refused: _Refused) -> bool:
+        """Whether it is still open how to ask, and the refusal may be about that; llama_cpp.server's has status 500."""
+        about_form = refused.status >= 500 and refused.names("response_format", "json_schema", "json_object")
+        is_meant = refused.status in UNSUPPORTED or (about_form and len(self._formats) > 1)
+        return is_meant and not self._is_settled and not refused.names("chat_template_kwargs")
+
     def _no(self, status: int, body: bytes, headers: Mapping[str, str]) -> Exception:
         """What an HTTP error comes to."""
         code, parameter, words = _said(body)
@@ -361,9 +368,10 @@ class _Asker:
             to = self._one_line(_origin(headers.get("location", "")))
             hint = "redirects are not followed, since the key must go nowhere else; mend base_url"
             return ModelError(f"{self._endpoint.base_url} answered {status}, moved to {to}", hint=hint)
-        if status in TRANSIENT and code != "insufficient_quota":
-            return _Failed(f"answered {status}: {words}", seconds=_retry_after(headers))
-        return _Refused(status, code, parameter, words)
+        refused = _Refused(status, code, parameter, words)
+        if self._could_ask_otherwise(refused) or status not in TRANSIENT or code == "insufficient_quota":
+            return refused
+        return _Failed(f"answered {status}: {words}", seconds=_retry_after(headers))
 
     def _refusal(self, refused: _Refused) -> ModelError:
         match refused.status:
