@@ -26,7 +26,11 @@ def system_info() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A compute device llama.cpp sees. `kind` is "cpu", "gpu", "igpu" or "accel"."""
+    """A compute device llama.cpp sees.
+
+    `kind` is "cpu"; "gpu", with memory of its own; "igpu", which computes in the CPU's memory; or "accel", which helps
+    the CPU with some of its work (BLAS, AMX).
+    """
 
     name: str
     description: str
@@ -64,9 +68,26 @@ def devices() -> list[Device]:
     return found
 
 
+CPU_BACKENDS = ("CPU", "BLAS", "ZenDNN", "zDNN")
+
+
 def supports_gpu_offload() -> bool:
-    """Whether this build can put layers on a GPU at all."""
-    return bool(llama_cpp.llama_supports_gpu_offload())
+    """Whether this build can put layers on a GPU at all, be there one or not.
+
+    llama_supports_gpu_offload() asks for a device: of a build for CUDA it says no where the driver is missing, which is
+    where the user has to hear of it.
+    """
+    return any(name not in CPU_BACKENDS for name in backends())
+
+
+def backends() -> list[str]:
+    """The backends compiled into this build: "CPU", "CUDA", "Vulkan", ..."""
+    log()
+    count, get, name = (getattr(libggml, f"ggml_backend_reg_{verb}") for verb in ("count", "get", "name"))
+    count.restype = ctypes.c_size_t
+    get.argtypes, get.restype = [ctypes.c_size_t], ctypes.c_void_p
+    name.argtypes, name.restype = [ctypes.c_void_p], ctypes.c_char_p
+    return [name(get(index)).decode() for index in range(count())]
 
 
 def physical_cores() -> int:
