@@ -31,7 +31,6 @@ from gguf_bench.paths import store_path
 from gguf_bench.progress import SILENT, Bar, Progress
 from gguf_bench.quants import quant
 from gguf_bench.records import GgufFile, Verdict
-from gguf_bench.run import N_BATCH
 from gguf_bench.store import Store
 
 CONTEXT = 8192
@@ -114,6 +113,7 @@ class BenchmarkRunner:
         limit: int | None = None,
         excerpt_chars: int | None = DEFAULT_EXCERPT_CHARS,
         gpu_layers: str = "auto",
+        parallel: int | None = None,
         fresh: bool = False,
     ) -> BenchmarkResult:
         """Do what `gguf-bench compare` does, without blocking the event loop.
@@ -130,6 +130,7 @@ class BenchmarkRunner:
             limit=limit,
             excerpt_chars=excerpt_chars,
             gpu_layers=gpu_layers,
+            n_parallel=parallel,
             name=run_name,
             description=description,
             fresh=fresh,
@@ -234,7 +235,6 @@ class ModelLoader:
         settings = {
             "gpu_layers": gpu_layers,
             "extra_buffers": llama_build.extra_buffers_work(),
-            "n_batch": N_BATCH,
         }
         job = {
             "job": "chat",

@@ -215,3 +215,9 @@ ENDPOINT_COLUMNS = (
     "usd_per_document real",  # by the entry's prices
     "wall_seconds real",  # from the first request to the last answer, over all sittings
 )
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m004_sampled_tokens(db: Database) -> None:
+    """How many of an answer's tokens the model chose; the others its grammar forced. Unknown of earlier answers."""
+    db.execute("alter table answers add column sampled_tokens integer")

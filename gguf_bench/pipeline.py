@@ -14,16 +14,17 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from gguf_bench import calibrate, llama_build, upstream
 from gguf_bench import compare as compare_stage
 from gguf_bench import convert as convert_stage
 from gguf_bench import dataset as datasets
 from gguf_bench import endpoint as endpoint_stage
-from gguf_bench import llama_build, upstream
 from gguf_bench import quantize as quantize_stage
 from gguf_bench import run as run_stage
 from gguf_bench.catalog import hub_id_mistake
@@ -32,6 +33,7 @@ from gguf_bench.endpoint import Endpoint
 from gguf_bench.errors import GgufBenchError, ModelError, QuantizeError
 from gguf_bench.excerpt import DEFAULT_EXCERPT_CHARS, EXCERPT_VERSION, excerpt
 from gguf_bench.gguf_files import gguf_shards
+from gguf_bench.gguf_header import read_header
 from gguf_bench.package import find_package_gguf
 from gguf_bench.paths import cache_folder
 from gguf_bench.progress import SILENT, Progress
@@ -57,18 +59,25 @@ from gguf_bench.store import Row, Store, now, settings_sha256
 from gguf_bench.tasks import TASKS, Task
 from gguf_bench.tasks.task import prompt_sha256
 
+MOST_PARALLEL = 128
+"""llama.cpp has room for 256 sequences, and one is what all prompts begin with."""
+
 DEFAULT_QUANT = "Q4_K_M"
 """What a checkpoint is run as when nobody says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a comparison was asked for, apart from its contenders. `excerpt_chars` None sends the whole text."""
+    """What a comparison was asked for, apart from its contenders. `excerpt_chars` None sends the whole text.
+
+    `n_parallel` None is as many sequences side by side as the memory allows, up to a limit.
+    """
 
     task: Task
     dataset: Dataset
     excerpt_chars: int | None
     gpu_layers: str = "auto"
+    n_parallel: int | None = None
     name: str = ""
     description: str = ""
     fresh: bool = False
@@ -81,6 +90,7 @@ def options(
     limit: int | None = None,
     excerpt_chars: int | None = DEFAULT_EXCERPT_CHARS,
     gpu_layers: str = "auto",
+    n_parallel: int | None = None,
     name: str = "",
     description: str = "",
     fresh: bool = False,
@@ -93,12 +103,15 @@ def options(
         raise GgufBenchError(f"no task {task!r}", hint=f"there is {', '.join(TASKS)}")
     if gpu_layers not in ("auto", "all") and not gpu_layers.isdecimal():
         raise GgufBenchError(f"gpu_layers {gpu_layers!r} is neither auto, all nor a number")
+    if n_parallel is not None and not 1 <= n_parallel <= MOST_PARALLEL:
+        raise GgufBenchError(f"{n_parallel} sequences side by side; 1 to {MOST_PARALLEL} can be")
     documents = datasets.load(dataset or datasets.DEFAULT_DATASET)
     return Options(
         task=TASKS[task],
         dataset=documents if limit is None else datasets.limit(documents, limit),
         excerpt_chars=excerpt_chars,
         gpu_layers=gpu_layers,
+        n_parallel=n_parallel,
         name=name,
         description=description,
         fresh=fresh,
@@ -410,9 +423,9 @@ def compare(asked: Sequence[Contender], options: Options, store: Store, progress
     key = _run_key(asked, options)
     with store.run_lock(key):
         build = llama_build.look()
-        settings = _settings(build, options, progress)
         files = [_prepared(contender, store, progress) for contender in asked]
-        run_id, settings = _find_or_create(key, asked, files, options, settings, build, store)
+        settings = _settings(build, options, progress)
+        run_id, settings = _find_or_create(key, asked, files, options, settings, build, store, progress)
         rows = store.contenders(run_id)
         if all(row["status"] == "finished" for row in rows) and store.run(run_id)["status"] == "finished":
             _price(asked, rows, store)
@@ -468,10 +481,60 @@ def _settings(build: llama_build.Build, options: Options, progress: Progress) ->
         machine=build.machine,
         gpu_layers=options.gpu_layers,
         n_threads=build.physical_cores,
-        n_batch=run_stage.N_BATCH,
+        n_parallel=options.n_parallel or calibrate.MOST_PARALLEL,
+        jump_forward=True,
         extra_buffers=extra_buffers,
         max_answer_tokens=options.task.max_answer_tokens,
+        **calibrate.CHOICES[0],
     )
+
+
+CHOSEN = ("n_threads", "n_parallel", "n_ubatch", "flash_attention", "kv_type")
+"""What of the settings the program chooses when a run begins; gone on with, the run keeps it."""
+
+
+def _began_with(run: Row) -> Settings | None:
+    """The settings of a stored run; None where they are those of an earlier version."""
+    stored = json.loads(run["settings"])
+    known = {field.name for field in dataclasses.fields(Settings)}
+    return Settings(**stored) if stored.keys() == known else None
+
+
+def _calibrated(
+    asked: Sequence[Contender],
+    files: Sequence[Prepared],
+    messages: Sequence[str],
+    options: Options,
+    settings: Settings,
+    build: llama_build.Build,
+    progress: Progress,
+) -> Settings:
+    """`settings` with what suits this machine and all the files best: the same for every contender."""
+    pairs = [(contender.spec, file) for contender, file in zip(asked, files, strict=True) if isinstance(file, GgufFile)]
+    headers = {}
+    for _, file in pairs:
+        with suppress(GgufBenchError):  # the run itself will say what is wrong with the file
+            headers[file.path] = read_header(file.path)
+    if not headers or not messages:
+        return settings
+    work = calibrate.work(
+        messages, has_grammar=bool(options.task.grammar), max_answer_tokens=options.task.max_answer_tokens
+    )
+    if options.n_parallel is None:
+        gpu_bytes = sum(gpu["total_bytes"] for gpu in build.gpus) if options.gpu_layers != "0" else 0
+        memory_bytes = gpu_bytes or _memory_bytes()
+        settings = replace(settings, n_parallel=calibrate.n_parallel(list(headers.values()), work, memory_bytes))
+    subjects = {
+        header.shape_key: calibrate.Subject(
+            path=file.path,
+            header=header,
+            settings=dataclasses.asdict(settings),
+            template_kwargs=dict(spec.template_kwargs),
+        )
+        for spec, file in pairs
+        if (header := headers.get(file.path)) is not None
+    }
+    return replace(settings, **calibrate.choose(list(subjects.values()), work, build.name + build.machine, progress))
 
 
 def _run_key(asked: Sequence[Contender], options: Options) -> str:
@@ -482,6 +545,7 @@ def _run_key(asked: Sequence[Contender], options: Options) -> str:
         "dataset": [options.dataset.sha256, [document.id for document in options.dataset.documents]],
         "excerpt": [options.excerpt_chars, EXCERPT_VERSION],
         "gpu_layers": options.gpu_layers,
+        "n_parallel": options.n_parallel,
         "contenders": [[_identity(c.spec), c.quant.name if c.quant else None] for c in asked],
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
@@ -503,23 +567,29 @@ def _find_or_create(
     settings: Settings,
     build: llama_build.Build,
     store: Store,
+    progress: Progress,
 ) -> tuple[int, Settings]:
     """The run to go on with, and the settings it began with; a new one where there is none, or it is no longer alike.
 
-    Alike means the same files, machine and llama.cpp; the number of threads stays the one the run began with. With
+    Alike means the same files, machine and llama.cpp; what was CHOSEN stays what the run began with. With
     `fresh` only an unfinished run that was asked for with it is gone on with.
     """
     run = store.find_run(key)
     if run is not None and (not options.fresh or (run["fresh"] and run["status"] != "finished")):
-        began_with = Settings(**json.loads(run["settings"]))
+        began_with = _began_with(run)
         rows = store.contenders(run["id"])
-        if replace(settings, n_threads=began_with.n_threads) == began_with and all(
-            _same_files(row, file) for row, file in zip(rows, files, strict=True)
+        chosen: dict[str, Any] = {name: getattr(began_with, name, None) for name in CHOSEN}
+        if (
+            began_with is not None
+            and replace(settings, **chosen) == began_with
+            and all(_same_files(row, file) for row, file in zip(rows, files, strict=True))
         ):
             if options.description:
                 store.set_run(run["id"], description=options.description)
             return run["id"], began_with
     task, dataset = options.task, options.dataset
+    messages = list(_messages(options).values())
+    settings = _calibrated(asked, files, messages, options, settings, build, progress)
     facts = {
         "key": key,
         "name": options.name,
@@ -571,14 +641,17 @@ def _settings_of(contender: Contender, settings: Settings) -> Settings:
 
 
 def _machine(build: llama_build.Build) -> dict[str, Any]:
-    page_size, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
     return {
         "cpu": next((device["description"] for device in build.devices if device["kind"] == "cpu"), ""),
         "physical_cores": build.physical_cores,
-        "memory_bytes": page_size * pages,
+        "memory_bytes": _memory_bytes(),
         "gpus": [{name: gpu[name] for name in ("description", "total_bytes")} for gpu in build.gpus],
         "os": platform.platform(),
     }
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _source_columns(contender: Contender, file: GgufFile | Endpoint) -> dict[str, Any]:
@@ -604,6 +677,14 @@ def _price(asked: Sequence[Contender], rows: Sequence[Row], store: Store) -> Non
             store.set_contender(row["id"], usd_per_document=usd)
 
 
+def _messages(options: Options) -> dict[str, str]:
+    """Document id -> the user message that asks about it."""
+    return {
+        document.id: options.task.prompt(document, excerpt(document.text, options.excerpt_chars))
+        for document in options.dataset.documents
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class _Session:
     """One process's work on a run. `messages` maps document ids to prompts, the same ones for every contender."""
@@ -618,11 +699,7 @@ class _Session:
     @classmethod
     def of(cls, options: Options, settings: Settings, store: Store, progress: Progress) -> _Session:
         documents = {document.id: document for document in options.dataset.documents}
-        messages = {
-            document.id: options.task.prompt(document, excerpt(document.text, options.excerpt_chars))
-            for document in documents.values()
-        }
-        return cls(options, settings, store, progress, documents, messages)
+        return cls(options, settings, store, progress, documents, _messages(options))
 
     def run(self, contender: Contender, file: Prepared, contender_id: int) -> None:
         """Ask what this contender has not answered yet; its figures are written when the last answer is there."""
@@ -705,7 +782,8 @@ class _Session:
         spec, task = contender.spec, self.options.task
         if isinstance(file, Endpoint):
             return endpoint_stage.answers(file, spec, task, missing, _served(before))
-        return run_stage.run(file, spec, task, missing, _settings_of(contender, self.settings), progress=self.progress)
+        settings = _settings_of(contender, self.settings)
+        return run_stage.run(file, spec, task, self.messages, settings, missing=list(missing), progress=self.progress)
 
     def _warn_of_idle_gpu(self, contender: Contender, loaded: Loaded) -> None:
         if loaded.gpu_build and loaded.gpu_layers == 0 and self.settings.gpu_layers != "0":

@@ -112,6 +112,7 @@ class Answer:
     """What a model said about one document.
 
     `status` is "answered" or "over_context" (the prompt did not fit; nothing was asked). `output` is the raw text.
+    `sampled_tokens` are those of `generated_tokens` that the model chose; the others the grammar forced.
     `decoded_prompt_tokens` are those of `prompt_tokens` that were not in the cache already, in `prompt_seconds`. An
     endpoint does not say what its time went into: all of it is in `prompt_seconds`, and `decoded_prompt_tokens` is 0.
     """
@@ -123,6 +124,7 @@ class Answer:
     prompt_tokens: int = 0
     decoded_prompt_tokens: int = 0
     generated_tokens: int = 0
+    sampled_tokens: int | None = None
     prompt_seconds: float = 0.0
     generation_seconds: float = 0.0
 
@@ -146,8 +148,10 @@ class Settings:
 
     `engine` is raised whenever prompts or decoding change in a way that changes answers; `task` names the task and its
     version, grammar included. `build` names the llama.cpp that computes and the CPU and GPU features it uses, `machine`
-    the CPU and GPUs. `gpu_layers` is what was asked for ("auto", "all" or a number). `context` caps the model's own,
-    and `template_kwargs` go to its chat template: these two differ from contender to contender.
+    the CPU and GPUs. `gpu_layers` is what was asked for ("auto", "all" or a number).
+    `n_parallel` sequences are decoded side by side, prompts in micro-batches of `n_ubatch` tokens, on a KV cache of
+    `kv_type`; with `jump_forward` what the grammar forces is not sampled. `context` caps the model's own, and
+    `template_kwargs` go to its chat template: these two differ from contender to contender.
     """
 
     engine: int
@@ -156,7 +160,11 @@ class Settings:
     machine: str
     gpu_layers: str
     n_threads: int
-    n_batch: int
+    n_parallel: int
+    n_ubatch: int
+    flash_attention: bool
+    kv_type: str
+    jump_forward: bool
     extra_buffers: bool
     max_answer_tokens: int
     context: int | None = None

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from gguf_bench.child import Child
+from gguf_bench.child import Child, Event, patience
+from gguf_bench.errors import ChildDied
+from gguf_bench.offload import after_death
 from gguf_bench.progress import SILENT, Progress
 from gguf_bench.records import Answer, Document, Finished, GgufFile, Loaded, ModelSpec, Settings
 from gguf_bench.tasks import Task
 from gguf_bench.tasks.task import prompt_sha256
+from gguf_bench.vram import PeakVram
 
-ENGINE = 1
+ENGINE = 2
 """Raise it whenever the way prompts are rendered or tokens decoded changes answers."""
-
-N_BATCH = 512
-"""Tokens decoded together, and the micro-batch: on a CPU the best of 128 … 2,048 for small models."""
 
 
 def run(
@@ -26,9 +26,10 @@ def run(
     messages: Mapping[str, str],
     settings: Settings,
     *,
+    missing: Collection[str] | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[Loaded | Answer | Finished]:
-    """Ask `gguf` every one of `messages` (document id -> user message), greedily, with the task's grammar.
+    """Ask `gguf` `messages` (document id -> user message), or those of them that are `missing`, greedily.
 
     Yields Loaded, then an Answer a document as soon as it is there, then Finished. A prompt longer than the context
     is answered `over_context` at once, before anything is loaded onto a GPU for it. Leaving the iterator early ends
@@ -39,32 +40,82 @@ def run(
         "path": str(gguf.path),
         "adapter": str(gguf.adapter.path) if gguf.adapter else None,
         "prompts": list(messages.items()),
+        "missing": list(messages if missing is None else missing),
         "samples": _samples(task),
         "settings": asdict(settings),
         "template_kwargs": dict(settings.template_kwargs),
         "context": spec.context,
         "grammar": task.grammar,
     }
+    sitting = _Sitting()
+    while True:
+        try:
+            yield from _sit(job, gguf, spec, messages, settings, sitting, progress)
+            return
+        except ChildDied as death:
+            # Other answers would be those of fewer layers on the GPU than the ones that are there.
+            again = None if sitting.has_answered else after_death(job, sitting.last_offload, death)
+            if again is None:
+                raise
+            job, step_down = again
+            progress.say(step_down)
+
+
+@dataclass
+class _Sitting:
+    """How far the child has come: its last word on what it puts onto GPUs, and whether any answer came."""
+
+    last_offload: Event | None = None
+    has_answered: bool = False
+
+
+def _sit(
+    job: Mapping[str, Any],
+    gguf: GgufFile,
+    spec: ModelSpec,
+    messages: Mapping[str, str],
+    settings: Settings,
+    sitting: _Sitting,
+    progress: Progress,
+) -> Iterator[Loaded | Answer | Finished]:
+    """What one child says."""
     loading = progress.bar(f"load {gguf.path.name}", 1.0, "")
     loaded_share = 0.0
+    load_patience = patience("load", gguf.size_bytes)
     try:
-        with Child(job, what=f"{spec.key} {gguf.quant}") as child:
+        with (
+            Child(job, what=f"{spec.key} {gguf.quant}", patience_seconds=load_patience) as child,
+            PeakVram(child.pid) as vram,
+        ):
             for event in child.events():
                 match event["event"]:
+                    case "offload":
+                        sitting.last_offload = event
+                    case "stepped_down":
+                        progress.say(event["message"])
                     case "loading":
                         loading.advance(event["done"] - loaded_share)
                         loaded_share = event["done"]
                     case "loaded":
                         loading.close()
+                        child.patience_seconds = _patience(gguf, settings, child)
                         yield Loaded(**_without_name(event))
+                    case "beat":
+                        child.patience_seconds = _patience(gguf, settings, child)
                     case "over_context":
                         yield _answer(event, messages, "over_context")
                     case "answer":
+                        sitting.has_answered = True
                         yield _answer(event, messages, "answered")
                     case "done":
-                        yield Finished(peak_rss_bytes=event["peak_rss_bytes"], peak_vram_bytes=None)
+                        yield Finished(peak_rss_bytes=event["peak_rss_bytes"], peak_vram_bytes=vram.bytes)
     finally:
         loading.close()
+
+
+def _patience(gguf: GgufFile, settings: Settings, child: Child) -> float:
+    silence = child.longest_silence_seconds
+    return patience("answer", gguf.size_bytes, batch_tokens=settings.n_ubatch, longest_silence_seconds=silence)
 
 
 def _samples(task: Task) -> Sequence[str]:

@@ -368,6 +368,7 @@ def _answer_row(contender_id: int, answer: Answer, score: Score) -> Row:
         "prompt_tokens": answer.prompt_tokens,
         "decoded_prompt_tokens": answer.decoded_prompt_tokens,
         "generated_tokens": answer.generated_tokens,
+        "sampled_tokens": answer.sampled_tokens,
         "prompt_seconds": answer.prompt_seconds,
         "generation_seconds": answer.generation_seconds,
         "seconds": answer.prompt_seconds + answer.generation_seconds,

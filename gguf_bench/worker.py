@@ -6,11 +6,11 @@ prints go to standard error, where the parent finds the reason when this process
 
 from __future__ import annotations
 
-import gc
 import itertools
 import json
 import os
 import resource
+import statistics
 import sys
 import tempfile
 import threading
@@ -21,13 +21,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gguf_bench import tiny_gguf
+from gguf_bench import offload, tiny_gguf
+from gguf_bench.engine import Engine
 from gguf_bench.errors import GgufBenchError, ModelError
+from gguf_bench.gguf_header import CacheShape, read_header
 from gguf_bench.llama import devices as llama_devices
 from gguf_bench.llama import quantize as llama_quantize
-from gguf_bench.llama.context import PAD, Context
-from gguf_bench.llama.model import Model, gpu_layer_steps
+from gguf_bench.llama.context import PAD, Context, Layout
+from gguf_bench.llama.grammar import Grammar
+from gguf_bench.llama.model import Model
 from gguf_bench.llama.prompts import PromptMaker
+from gguf_bench.offload import Plan
 
 Job = Mapping[str, Any]
 Emit = Callable[..., None]
@@ -35,6 +39,13 @@ Lines = Iterable[bytes]
 T = TypeVar("T")
 
 PROGRESS_EVERY_SECONDS = 0.1
+BEAT_EVERY_SECONDS = 1.0
+
+MEASURE_SECONDS, MEASURE_TOKENS, MEASURE_STEPS = 4.0, 128, 5
+"""For how long a prompt is read to see how fast a setting is, at least how much of it, and steps of generation."""
+
+ALONE = {"n_parallel": 1, "n_ubatch": 512, "flash_attention": None, "kv_type": "f16"}
+"""How a context computes that nothing is compared by."""
 
 
 def main() -> None:
@@ -105,8 +116,8 @@ def probe(job: Job, emit: Emit, _lines: Lines) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = tiny_gguf.write(Path(folder) / "tiny.gguf")
         model = Model(path, extra_buffers=job["extra_buffers"])
-        context = Context(model, n_ctx=PAD, n_threads=llama_devices.physical_cores(), n_batch=PAD, gbnf=None)
-        context.answer([], list(range(64)), max_tokens=2)
+        context = Context(model, _layout(ALONE | {"n_threads": llama_devices.physical_cores()}, PAD))
+        next(Engine(model, context, None, 2).answers([("probe", list(range(64)))]))
     emit("decoded")
 
 
@@ -132,16 +143,16 @@ def quantize(job: Job, emit: Emit, _lines: Lines) -> None:
 
 
 def run(job: Job, emit: Emit, _lines: Lines) -> None:
-    """{path, adapter, prompts, samples, settings, ...} -> loaded, one answer a prompt, done.
+    """{path, adapter, prompts, missing, samples, settings, ...} -> loaded, one answer a missing prompt, done.
 
-    `prompts` is a list of [document_id, user message]; `samples` are messages about made-up documents, whose common
-    beginning is what every prompt shares, whichever documents are asked about. Every prompt is tokenized before the
-    context is made, so the context fits the longest one that the model's own limit allows; longer ones are reported
-    as over_context.
+    `prompts` is a list of [document_id, user message] of all documents, `missing` the ids to answer now; `samples` are
+    messages about made-up documents, whose common beginning is what every prompt shares, whichever documents are asked
+    about. The context fits the longest of all prompts that the model's own limit allows, so that it is the same one
+    when a run is gone on with; longer ones are reported as over_context.
     """
     settings = job["settings"]
-    prepared = _prepare(job, emit)
-    model, context, asked, prefix = prepared.model, prepared.context, prepared.asked, prepared.prefix
+    prepared = _with_layers(job, emit, lambda plan: _prepare(job, emit, plan))
+    model, context = prepared.model, prepared.context
     emit(
         "loaded",
         load_seconds=prepared.load_seconds,
@@ -151,81 +162,183 @@ def run(job: Job, emit: Emit, _lines: Lines) -> None:
         gpu_build=llama_devices.supports_gpu_offload(),
         peak_rss_bytes=_peak_rss_bytes(),
     )
+    missing = set(job["missing"])
     for document_id, length in prepared.too_long:
-        emit("over_context", document_id=document_id, prompt_tokens=length)
-    for document_id, tokens in asked:
-        shared = len(prefix) if tokens[: len(prefix)] == prefix and len(tokens) > len(prefix) else 0
-        answer = context.answer(tokens[:shared], tokens[shared:], settings["max_answer_tokens"])
+        if document_id in missing:
+            emit("over_context", document_id=document_id, prompt_tokens=length)
+    context.keep_prefix(prepared.prefix)
+    engine = Engine(
+        model,
+        context,
+        prepared.grammar,
+        settings["max_answer_tokens"],
+        jump_forward=settings["jump_forward"],
+        beat=_Beat(emit),
+    )
+    for answered in engine.answers((name, tokens) for name, tokens in prepared.asked if name in missing):
         emit(
             "answer",
-            document_id=document_id,
-            output=b"".join(model.piece(token) for token in answer.tokens).decode("utf-8", "replace"),
-            prompt_tokens=len(tokens),
-            generated_tokens=len(answer.tokens),
-            decoded_prompt_tokens=answer.decoded_prompt_tokens,
-            prompt_seconds=answer.prompt_seconds,
-            generation_seconds=answer.generation_seconds,
+            document_id=answered.document_id,
+            output=_text(model, answered.tokens),
+            prompt_tokens=answered.prompt_tokens,
+            generated_tokens=len(answered.tokens),
+            sampled_tokens=answered.n_sampled,
+            decoded_prompt_tokens=answered.decoded_prompt_tokens,
+            prompt_seconds=answered.prompt_seconds,
+            generation_seconds=answered.generation_seconds,
         )
     emit("done", peak_rss_bytes=_peak_rss_bytes())
 
 
+def calibrate(job: Job, emit: Emit, _lines: Lines) -> None:
+    """{path, prompts: [one], choices, settings, ...} -> how fast each of `choices` (parts of settings) decodes it.
+
+    The prompt is cut where reading it takes longer than MEASURE_SECONDS. A choice that this model cannot be run with
+    is passed over.
+    """
+    settings = job["settings"]
+
+    def attempt(plan: Plan) -> Model:
+        model = _load(job, emit, plan)
+        Context(model, _layout(settings, MEASURE_TOKENS))  # is there room for more than the weights?
+        return model
+
+    model = _with_layers(job, emit, attempt)
+    ((_, message),) = job["prompts"]
+    tokens = PromptMaker(model, job["template_kwargs"]).tokens(message)[: model.context_train - MEASURE_STEPS - 2]
+    n_prompt_tokens, n_measured = len(tokens), 0
+    for number, choice in enumerate(job["choices"]):
+        try:
+            context = Context(model, _layout(settings | choice, n_prompt_tokens + MEASURE_STEPS + 2))
+        except ModelError:
+            continue
+        context.start(0, tokens[:MEASURE_TOKENS])  # the first decode makes room and wakes threads
+        if not n_measured:
+            started = time.monotonic()
+            context.start(0, tokens[:MEASURE_TOKENS])
+            rate = MEASURE_TOKENS / (time.monotonic() - started)
+            n_measured = min(n_prompt_tokens, max(MEASURE_TOKENS, int(rate * MEASURE_SECONDS)))
+        started = time.monotonic()
+        context.keep_prefix(tokens[:n_measured])
+        prompt_seconds = time.monotonic() - started
+        sequences = range(context.n_parallel)
+        for sequence in sequences:
+            context.start(sequence, [*tokens[:n_measured], tokens[0]])
+        step_seconds = []
+        for _ in range(MEASURE_STEPS):
+            started = time.monotonic()
+            context.extend_each(dict.fromkeys(sequences, tokens[0]))
+            step_seconds.append(time.monotonic() - started)
+        emit(
+            "measured",
+            choice=number,
+            prompt_tokens=n_prompt_tokens,
+            prompt_seconds_per_token=prompt_seconds / n_measured,
+            step_seconds_per_token=statistics.median(step_seconds) / context.n_parallel,
+        )
+
+
+class _Beat:
+    """A sign of life for the parent, at most every BEAT_EVERY_SECONDS."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit, self._last = emit, 0.0
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._last > BEAT_EVERY_SECONDS:
+            self._last = time.monotonic()
+            self._emit("beat")
+
+
 @dataclass(frozen=True)
 class _Prepared:
-    """A model with a context that holds every prompt it can: `asked` are (document id, tokens), `too_long` lengths."""
+    """A model with a context that holds every prompt it can: `asked` are (document id, tokens), `too_long` lengths.
+
+    `prefix` is what every prompt begins with.
+    """
 
     model: Model
     context: Context
+    grammar: Grammar | None
     load_seconds: float
     prefix: list[int]
     asked: list[tuple[str, list[int]]]
     too_long: list[tuple[str, int]]
 
 
-def _prepare(job: Job, emit: Emit) -> _Prepared:
-    def attempt(layers: int) -> _Prepared:
-        settings = job["settings"]
-        started = time.monotonic()
-        model = _load(job, emit, layers)
-        load_seconds = time.monotonic() - started
-        maker = PromptMaker(model, job["template_kwargs"])
-        limit = min(model.context_train, job["context"] or model.context_train) - settings["max_answer_tokens"]
-        prompts = [(document_id, maker.tokens(message)) for document_id, message in job["prompts"]]
-        asked = [(document_id, tokens) for document_id, tokens in prompts if len(tokens) <= limit]
-        longest = max((len(tokens) for _, tokens in asked), default=0)
-        started = time.monotonic()
-        context = Context(
-            model,
-            n_ctx=longest + settings["max_answer_tokens"],
-            n_threads=settings["n_threads"],
-            n_batch=settings["n_batch"],
-            gbnf=job["grammar"],
-        )
-        return _Prepared(
-            model=model,
-            context=context,
-            load_seconds=load_seconds + time.monotonic() - started,
-            prefix=_shared_prefix(maker.tokens(message) for message in job["samples"]),
-            asked=asked,
-            too_long=[(document_id, len(tokens)) for document_id, tokens in prompts if len(tokens) > limit],
-        )
-
-    return _with_layers(job, attempt)
+def _prepare(job: Job, emit: Emit, plan: Plan) -> _Prepared:
+    settings = job["settings"]
+    started = time.monotonic()
+    model = _load(job, emit, plan)
+    load_seconds = time.monotonic() - started
+    maker = PromptMaker(model, job["template_kwargs"])
+    limit = min(model.context_train, job["context"] or model.context_train) - settings["max_answer_tokens"]
+    prompts = [(document_id, maker.tokens(message)) for document_id, message in job["prompts"]]
+    asked = [(document_id, tokens) for document_id, tokens in prompts if len(tokens) <= limit]
+    longest = max((len(tokens) for _, tokens in asked), default=0)
+    started = time.monotonic()
+    return _Prepared(
+        model=model,
+        context=Context(model, _layout(settings, longest + settings["max_answer_tokens"])),
+        grammar=Grammar(model, job["grammar"]) if job["grammar"] else None,
+        load_seconds=load_seconds + time.monotonic() - started,
+        prefix=_shared_prefix(maker.tokens(message) for message in job["samples"]),
+        asked=asked,
+        too_long=[(document_id, len(tokens)) for document_id, tokens in prompts if len(tokens) > limit],
+    )
 
 
-def _with_layers(job: Job, attempt: Callable[[int], T]) -> T:
-    """`attempt` with as many layers on the GPU as asked for, or as fit.
+def _layout(settings: Mapping[str, Any], n_ctx: int) -> Layout:
+    names = ("n_parallel", "n_threads", "n_ubatch", "flash_attention", "kv_type")
+    return Layout(n_ctx=n_ctx, **{name: settings[name] for name in names})
 
-    "auto" starts from what the free GPU memory holds and steps down when model or context cannot be allocated, at last
-    to the CPU; "all" and a number do what they say, or fail.
+
+def _text(model: Model, tokens: Iterable[int]) -> str:
+    """What `tokens` spell; bytes that are no UTF-8 become U+FFFD."""
+    return b"".join(model.pieces[token] for token in tokens).decode("utf-8", "replace")
+
+
+def _with_layers(job: Job, emit: Emit, attempt: Callable[[Plan], T]) -> T:
+    """`attempt` with as many layers on GPUs as asked for, or as fit.
+
+    "auto" starts from what fits by the file's sizes and the free memory, and steps down when model or context cannot be
+    allocated, at last to the CPU; "all" and a number do what they say, or fail. The parent hears of each step.
     """
-    wanted = job["settings"]["gpu_layers"]
-    steps = gpu_layer_steps(Path(job["path"])) if wanted == "auto" else [-1 if wanted == "all" else int(wanted)]
-    for layers in steps[:-1]:
-        try:
-            return attempt(layers)
-        except ModelError:
-            gc.collect()  # what the failed attempt had loaded is freed before the next one
-    return attempt(steps[-1])
+    return offload.first_that_works(offload.plans_of(job) or _plans(job), attempt, emit)
+
+
+def _plans(job: Job) -> list[Plan]:
+    wanted, devices = job["settings"]["gpu_layers"], llama_devices.devices()
+    if wanted == "0" or (wanted == "auto" and not any(device.kind in ("gpu", "igpu") for device in devices)):
+        return [Plan(0)]
+    path = Path(job["path"])
+    return offload.plan(read_header(path), devices, wanted, _cache_shape(job, Model(path, metadata_only=True)))
+
+
+def _cache_shape(job: Job, model: Model) -> CacheShape:
+    """What `_prepare` or `chat` will ask of a context, before they have loaded the weights.
+
+    Of the prompts those with the most characters are tokenized: one of them has the most tokens, or nearly so.
+    """
+    context = min(model.context_train, job["context"] or model.context_train)
+    settings: Mapping[str, Any] = job["settings"] if "prompts" in job else ALONE
+    if "prompts" in job:
+        maker, limit = PromptMaker(model, job["template_kwargs"]), context - settings["max_answer_tokens"]
+        longest = sorted((message for _, message in job["prompts"]), key=len)[-8:]
+        lengths = [length for message in longest if (length := len(maker.tokens(message))) <= limit]
+        context = max(lengths, default=limit) + settings["max_answer_tokens"]
+    n_seq = settings["n_parallel"] + 1  # one holds what all prompts begin with
+    return CacheShape(
+        n_ctx=-(-context // PAD) * PAD * n_seq,
+        n_seq=n_seq,
+        n_ubatch=settings["n_ubatch"],
+        type_k=settings["kv_type"],
+        type_v=settings["kv_type"],
+        flash_attention=settings["flash_attention"] is not False,
+        unified=False,
+        swa_full=False,
+        n_outputs=n_seq,
+    )
 
 
 def _peak_rss_bytes() -> int:
@@ -238,14 +351,14 @@ def chat(job: Job, emit: Emit, lines: Lines) -> None:
     What cannot be answered is answered with "refused", and the next line is read.
     """
 
-    def attempt(layers: int) -> tuple[Model, PromptMaker, Context]:
-        model = _load(job, emit, layers)
-        n_ctx, n_batch = min(model.context_train, job["context"]), job["settings"]["n_batch"]
-        maker = PromptMaker(model, job["template_kwargs"])
-        n_threads = llama_devices.physical_cores()
-        return model, maker, Context(model, n_ctx=n_ctx, n_threads=n_threads, n_batch=n_batch, gbnf=None)
+    def attempt(plan: Plan) -> tuple[Model, PromptMaker, Context]:
+        model = _load(job, emit, plan)
+        layout = _layout(
+            ALONE | {"n_threads": llama_devices.physical_cores()}, min(model.context_train, job["context"])
+        )
+        return model, PromptMaker(model, job["template_kwargs"]), Context(model, layout)
 
-    model, maker, context = _with_layers(job, attempt)
+    model, maker, context = _with_layers(job, emit, attempt)
     emit("loaded", n_ctx=context.n_ctx, gpu_layers=model.offloaded_layers(), n_layers=model.n_layers)
     for line in lines:
         request = json.loads(line)
@@ -254,15 +367,19 @@ def chat(job: Job, emit: Emit, lines: Lines) -> None:
             if len(tokens) + request["max_tokens"] > context.n_ctx:
                 found = f"a prompt of {len(tokens)} tokens and an answer of {request['max_tokens']}"
                 raise ModelError(f"{found} do not fit the context of {context.n_ctx}")
-            answer = context.answer([], tokens, request["max_tokens"])
+            answered = next(Engine(model, context, None, request["max_tokens"]).answers([("", tokens)]))
         except GgufBenchError as error:
             _report(error, emit, "refused")
             continue
-        output = b"".join(model.piece(token) for token in answer.tokens).decode("utf-8", "replace")
-        emit("answer", output=output, prompt_tokens=len(tokens), generated_tokens=len(answer.tokens))
+        emit(
+            "answer",
+            output=_text(model, answered.tokens),
+            prompt_tokens=len(tokens),
+            generated_tokens=len(answered.tokens),
+        )
 
 
-def _load(job: Job, emit: Emit, layers: int) -> Model:
+def _load(job: Job, emit: Emit, plan: Plan) -> Model:
     told = 0.0
 
     def tell(done: float) -> None:
@@ -273,7 +390,8 @@ def _load(job: Job, emit: Emit, layers: int) -> Model:
 
     return Model(
         Path(job["path"]),
-        gpu_layers=layers,
+        gpu_layers=plan.gpu_layers,
+        tensor_split=plan.tensor_split,
         extra_buffers=job["settings"]["extra_buffers"],
         adapter=Path(job["adapter"]) if job.get("adapter") else None,
         on_progress=tell,
@@ -291,6 +409,7 @@ JOBS: Mapping[str, Callable[[Job, Emit, Lines], None]] = {
     "devices": devices,
     "probe": probe,
     "quantize": quantize,
+    "calibrate": calibrate,
     "run": run,
     "chat": chat,
 }

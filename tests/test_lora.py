@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import llama_cpp
 import numpy as np
 import pytest
 from gguf import GGUFReader
@@ -21,7 +20,7 @@ from gguf_bench import pipeline
 from gguf_bench.catalog import load_catalog, resolve
 from gguf_bench.convert import convert_adapter
 from gguf_bench.errors import CheckpointError, GgufBenchError, ModelError
-from gguf_bench.llama.context import PAD, Context
+from gguf_bench.llama.context import PAD, Context, Layout
 from gguf_bench.llama.model import Model
 from gguf_bench.progress import Silent
 from gguf_bench.quants import quant
@@ -38,9 +37,8 @@ TOKENS = [1, 270, 33, 281, 299, 262, 7, 290]
 def logits(path: Path, adapter: Path | None = None) -> Array:
     """Logits (vocabulary) after TOKENS."""
     model = Model(path, adapter=adapter)
-    context = Context(model, n_ctx=PAD, n_threads=1, n_batch=64, gbnf=None)
-    context._decode(TOKENS)
-    found = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(context.handle, -1), shape=(model.n_vocab,))
+    layout = Layout(n_ctx=PAD, n_parallel=1, n_threads=1, n_ubatch=64, flash_attention=None, kv_type="f16")
+    found, _ = Context(model, layout).start(0, TOKENS)
     return np.array(found)
 
 

@@ -19,14 +19,14 @@ LAYERS = {
         # models.yaml and files
         *("catalog", "gguf_files", "hub_files", "hub_token", "migrations"),
         # llama.cpp, and the child process it runs in
-        *("llama", "chat_template", "worker", "child", "llama_build", "tiny_gguf", "gguf_header", "offload"),
+        *("llama", "chat_template", "engine", "worker", "child", "llama_build", "tiny_gguf", "gguf_header", "offload"),
         # tasks, and what they are made of
         *("tasks", "score", "excerpt"),
         *("sqlite_errors", "vram"),
     },
     "stages": {
         *("query", "hub", "package", "convert", "upstream", "describe", "quantize", "run", "endpoint", "dataset"),
-        *("store", "compare"),
+        *("store", "compare", "calibrate"),
     },
     "joining": {"pipeline", "api", "doctor", "__init__"},
     # Tables and Markdown of what the joining modules found: it knows their records, and none of them knows it.

@@ -23,7 +23,17 @@ from gguf_bench.tasks import TASKS
 from tests.conftest import process_is_alive
 
 TASK = TASKS["eps_extraction"]
-SETTINGS = {"max_answer_tokens": 40, "gpu_layers": "auto", "extra_buffers": True, "n_threads": 2, "n_batch": 128}
+SETTINGS = {
+    "max_answer_tokens": 40,
+    "gpu_layers": "auto",
+    "extra_buffers": True,
+    "n_threads": 2,
+    "n_parallel": 2,
+    "n_ubatch": 128,
+    "flash_attention": True,
+    "kv_type": "f16",
+    "jump_forward": True,
+}
 SHARED = "Find basic, diluted and adjusted EPS in the release and answer with JSON.\n\n"
 MESSAGES = [
     ["short", SHARED + "Basic EPS was $1.20 and diluted EPS was $1.19."],
@@ -37,6 +47,7 @@ def run_job(path: Path, messages: list[list[str]], **changes: Any) -> dict[str, 
         "job": "run",
         "path": str(path),
         "prompts": messages,
+        "missing": [name for name, _ in messages],
         "samples": [SHARED + "A", SHARED + "1"],
         "settings": SETTINGS,
         "template_kwargs": {},

@@ -57,6 +57,13 @@ class ExcerptChars(click.ParamType[int | None]):
 @click.option("--name", default="", metavar="S", help="A name for the run.")
 @click.option("--description", default="", metavar="S", help="What the run is about.")
 @click.option("--gpu-layers", type=GpuLayers(), default="auto", show_default=True, help="Layers on the GPU.")
+@click.option(
+    "--parallel",
+    "n_parallel",
+    type=click.IntRange(1, 128),
+    metavar="N",
+    help="Documents side by side [default: by memory].",
+)
 @click.option("--fresh", is_flag=True, help="Compute every answer anew.")
 @json_option
 @pass_state
@@ -72,6 +79,7 @@ def compare(
     name: str,
     description: str,
     gpu_layers: str,
+    n_parallel: int | None,
     fresh: bool,
     as_json: bool,
 ) -> None:
@@ -98,6 +106,7 @@ def compare(
         limit=limit,
         excerpt_chars=excerpt,
         gpu_layers=gpu_layers,
+        n_parallel=n_parallel,
         name=name,
         description=description,
         fresh=fresh,

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
 
 from gguf_bench.errors import ModelError
-from gguf_bench.llama.devices import devices, supports_gpu_offload
 from gguf_bench.llama.log import log
 
 
 class Model:
     """A loaded GGUF: its vocabulary, its chat template, and facts about its file.
 
-    `adapter` is the GGUF of a LoRA adapter, which every context of the model computes with. `metadata_only` reads the
-    header and tensor list but no weights. Raises ModelError with llama.cpp's own reason when a file cannot be loaded.
+    `adapter` is the GGUF of a LoRA adapter, which every context of the model computes with. `gpu_layers` go onto GPUs,
+    the last ones first (-1: all), shared out by `tensor_split`, a share for each GPU; without it llama.cpp goes by
+    their free memory. `metadata_only` reads the header and tensor list but no weights. Raises ModelError with
+    llama.cpp's own reason when a file cannot be loaded.
     """
 
     def __init__(
@@ -27,6 +31,7 @@ class Model:
         path: Path,
         *,
         gpu_layers: int = 0,
+        tensor_split: Sequence[float] = (),
         extra_buffers: bool = True,
         adapter: Path | None = None,
         metadata_only: bool = False,
@@ -35,14 +40,20 @@ class Model:
         self.path = path
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = gpu_layers
+        if tensor_split:  # as long as llama.cpp reads, which copies it
+            params.tensor_split = (ctypes.c_float * llama_cpp.llama_max_devices())(*tensor_split)
         params.use_extra_bufts = extra_buffers
         if metadata_only:
             params.no_alloc, params.load_mode = True, llama_cpp.LLAMA_LOAD_MODE_NONE
         if on_progress is not None:
             self._progress = llama_cpp.llama_progress_callback(lambda done, _: on_progress(done) or True)
             params.progress_callback = self._progress
+        self.layers_on: Counter[str] = Counter()
+        """How many layers landed on each device, the output layer counted as one, by llama.cpp's log of the load."""
         log().errors.clear()
+        log().on_line = self._hear
         self.handle = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
+        log().on_line = None
         if not self.handle:
             raise ModelError(f"{path.name}: llama.cpp cannot load it{log().why()}")
         self.vocab = llama_cpp.llama_model_get_vocab(self.handle)
@@ -54,6 +65,9 @@ class Model:
         self.file_type: int = llama_cpp.llama_model_ftype(self.handle) & ~llama_cpp.LLAMA_FTYPE_GUESSED
         template = llama_cpp.llama_model_chat_template(self.handle, None)
         self.chat_template: str | None = template.decode("utf-8", "replace") if template else None
+        self.forgets = not (
+            llama_cpp.llama_model_is_recurrent(self.handle) or llama_cpp.llama_model_is_hybrid(self.handle)
+        )
         self.adapter = self._load_adapter(adapter) if adapter is not None else None
 
     def _load_adapter(self, path: Path) -> Any:
@@ -74,10 +88,17 @@ class Model:
         length = llama_cpp.llama_model_meta_val_str(self.handle, key.encode(), buffer, len(buffer))
         return buffer.value.decode("utf-8", "replace") if length >= 0 else None
 
+    def _hear(self, line: str) -> None:
+        match = re.search(r"layer +\d+ assigned to device ([^,]+)", line)
+        if match:
+            self.layers_on[match[1]] += 1
+
     def offloaded_layers(self) -> int:
-        """Layers that really landed on a GPU, read back from the log of the load."""
-        match = log().last_match(r"offloaded (\d+)/(\d+) layers to GPU")
-        return int(match.group(1)) if match else 0
+        """Layers that really landed on a GPU.
+
+        "offloaded 33/33 layers to GPU" in the log is what was asked for; it stands there without any GPU too.
+        """
+        return sum(count for device, count in self.layers_on.items() if device != "CPU")
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         """Token ids of `text`, no BOS added; `special` says whether '<|im_end|>' and the like become control tokens."""
@@ -100,20 +121,10 @@ class Model:
                 return buffer.raw[:count]
             room = -count
 
-    def control_texts(self) -> frozenset[str]:
-        """The spellings that tokenizing with `special` would turn into control tokens."""
-        is_special = (
-            llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
-            | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
-            | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
-        )
-        return frozenset(
-            text.decode("utf-8", "replace")
-            for token in range(self.n_vocab)
-            if llama_cpp.llama_vocab_get_attr(self.vocab, token) & is_special
-            and len(text := llama_cpp.llama_vocab_get_text(self.vocab, token)) > 1
-            and not text.isspace()
-        )
+    @cached_property
+    def pieces(self) -> list[bytes]:
+        """The bytes of every token's text; nothing for control tokens."""
+        return [self.piece(token) for token in range(self.n_vocab)]
 
     def bos(self) -> int | None:
         """The BOS token, where this vocabulary wants one at the start of a prompt."""
@@ -126,18 +137,3 @@ class Model:
     def is_end(self, token: int) -> bool:
         """Whether the vocabulary counts `token` among those that end a generation."""
         return bool(llama_cpp.llama_vocab_is_eog(self.vocab, token))
-
-
-def gpu_layer_steps(path: Path) -> list[int]:
-    """Numbers of layers to try to put on the GPUs, best first, always ending with 0, the CPU alone.
-
-    The first is what nine tenths of the free GPU memory hold of the file's tensors (the rest is for the KV cache and
-    compute buffers).
-    """
-    free_bytes = sum(device.free_bytes for device in devices() if device.kind == "gpu")
-    if not supports_gpu_offload() or not free_bytes:
-        return [0]
-    model = Model(path, metadata_only=True)
-    layers, tensor_bytes = model.n_layers + 1, model.tensor_bytes  # the output layer counts as one
-    most = min(layers, int(layers * 0.9 * free_bytes / max(1, tensor_bytes)))
-    return sorted({most, most * 3 // 4, most // 2, most // 4, 0}, reverse=True)
