@@ -118,12 +118,12 @@ class Trial:
         return [dict(row) for row in rows]
 
     def workers(self) -> list[int]:
-        """The children of the comparison's process."""
+        """The children of the comparison's process, once each runs a program of its own."""
+        own = Path(f"/proc/{self.process.pid}")
         try:
-            return [
-                int(pid)
-                for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-            ]
+            pids = map(int, (own / f"task/{self.process.pid}/children").read_text().split())
+            # One that has not got there yet shares its parent's memory, and its parent waits for it in the kernel.
+            return [pid for pid in pids if _program(Path(f"/proc/{pid}")) not in (b"", _program(own))]
         except OSError:
             return []
 
@@ -138,6 +138,10 @@ class Trial:
             time.sleep(0.005)
         self.process.kill()
         raise RuntimeError("the moment did not come")
+
+
+def _program(process: Path) -> bytes:
+    return (process / "cmdline").read_bytes()
 
 
 def _with_default_signals() -> None:
@@ -366,7 +370,7 @@ def orphan(moment: Callable[[Trial], list[int]], stop_first: bool, folder: Path,
     """Seconds that the child outlives its parent, which is killed at `moment`; the child is stopped before or not."""
     folder.mkdir(parents=True, exist_ok=True)
     trial = Trial(folder, [smollm2, *DOCUMENTS]).start()
-    (worker,) = trial.wait_for(moment)
+    worker = trial.wait_for(moment)[0]
     if stop_first:
         os.kill(worker, signal.SIGSTOP)
     started = time.monotonic()
