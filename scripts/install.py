@@ -9,9 +9,9 @@ llama-cpp-python comes as source only, so llama.cpp is compiled here, with three
 - gcc 12.2 removes the stores that fill the AMX tile configuration as dead, so that on a CPU with AMX the first decode
   dies with SIGSEGV. `-fno-tree-dse -fno-dse` keeps them, and AMX then works. The flags go to any gcc on x86-64: no
   version is known to be free of the fault, and they cost nothing that could be measured.
-- On the CPU, OpenBLAS reads prompts up to twice as fast as llama.cpp's own code does for the quantizations that it does
-  not repack (docs/log.md has figures). A wheel of a pinned OpenBLAS is the same on every machine and wants neither
-  root nor pkg-config, as a distribution's package would; its library goes into llama-cpp-python's own wheel.
+- On the CPU, OpenBLAS reads prompts about twice as fast as llama.cpp's own code does, in the types that it does not
+  repack (as it does Q4_0). A wheel of a pinned OpenBLAS is the same on every machine and wants neither root nor
+  pkg-config, as a distribution's package would; its library goes into llama-cpp-python's own wheel.
 - The wheel is kept in the user's cache, by everything that shapes it (version, flags, compiler, CPU: the build is for
   the very CPU it runs on), so that a second clone does not compile again. pip's own wheel cache knows none of these,
   and is not used for it.
@@ -42,17 +42,7 @@ LLAMA = "llama-cpp-python"
 AMX_FLAGS = "-fno-tree-dse -fno-dse"
 NO_VISION = "-DLLAVA_BUILD=OFF"  # the library for images takes a good part of the build, and nothing here reads images
 OPENBLAS = "scipy-openblas32==0.3.34.481.3"
-# Read by CMake right after llama-cpp-python's `project()`. The names of that library's functions begin with scipy_.
-OPENBLAS_CMAKE = """\
-set(GGML_BLAS ON CACHE BOOL "")
-set(GGML_BLAS_VENDOR OpenBLAS CACHE STRING "")
-set(BLAS_LIBRARIES "${CMAKE_CURRENT_LIST_DIR}/scipy_openblas32/lib/libscipy_openblas.so" CACHE FILEPATH "")
-set(BLAS_INCLUDE_DIRS "${CMAKE_CURRENT_LIST_DIR}/scipy_openblas32/include" CACHE PATH "")
-foreach(name cblas_sgemm openblas_set_num_threads openblas_get_parallel)
-    add_compile_definitions(${name}=scipy_${name})
-endforeach()
-install(FILES "${BLAS_LIBRARIES}" DESTINATION "${SKBUILD_PLATLIB_DIR}/llama_cpp/lib")
-"""
+OPENBLAS_FILES = ROOT / "scripts" / "openblas"  # what builds llama.cpp with it
 SECONDS_BETWEEN_LINES = 20
 
 
@@ -119,7 +109,7 @@ def read_stamp() -> dict:
 def sources_hash() -> str:
     """Of the files that say what is installed, and how."""
     digest = hashlib.sha256()
-    for path in (ROOT / "pyproject.toml", Path(__file__)):
+    for path in (ROOT / "pyproject.toml", Path(__file__), *sorted(OPENBLAS_FILES.iterdir())):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -229,12 +219,12 @@ def takes_openblas(cuda: bool) -> bool:
 
 
 def fetched_openblas() -> Path | None:
-    """The folder with OpenBLAS and the lines of CMake that build with it: from the cache, else fetched now.
+    """The folder with OpenBLAS and what builds with it (OPENBLAS_FILES): from the cache, else fetched now.
 
     None where it cannot be had, which is said: llama.cpp works without. The folder's name tells of all that is in it,
     so that it stands for them in the flags by which wheels are cached.
     """
-    key = hashlib.sha256(OPENBLAS_CMAKE.encode()).hexdigest()[:8]
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(OPENBLAS_FILES.iterdir()))).hexdigest()[:8]
     folder = cache_folder() / f"{OPENBLAS.replace('==', '-')}-{key}"
     if folder.exists():
         return folder
@@ -247,7 +237,7 @@ def fetched_openblas() -> Path | None:
             without = f"going on without {OPENBLAS}, which pip cannot install here: prompts may take twice as long"
             print(f"{without}; to try again, `make clean` and set up anew", file=sys.stderr)
             return None
-        (fetching / "openblas.cmake").write_text(OPENBLAS_CMAKE, encoding="utf-8")
+        shutil.copytree(OPENBLAS_FILES, fetching, dirs_exist_ok=True)
         if not folder.exists():
             fetching.rename(folder)
     return folder
