@@ -70,12 +70,13 @@ worker.main()
 
 @dataclass
 class Trial:
-    """One comparison with folders and a store of its own."""
+    """One comparison with folders and a store of its own. `cache` spares it what other trials measured before."""
 
     folder: Path
     arguments: Sequence[object]
     before: str = ""
     prefix: Sequence[str] = ()
+    cache: Path | None = None
     process: subprocess.Popen[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -85,10 +86,11 @@ class Trial:
     def start(self) -> Trial:
         script = [*self.before.splitlines(), "from gguf_bench.cli import main", "main()"]
         command = [sys.executable, "-c", "\n".join(script), "--db", self.database, "compare", *self.arguments]
-        homes = ("XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HF_HOME")
+        homes = {home: self.folder / home.lower() for home in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "HF_HOME")}
+        homes["XDG_CACHE_HOME"] = self.cache or self.folder / "xdg_cache_home"
         self.process = subprocess.Popen(
             [*self.prefix, *map(str, command)],
-            env={**os.environ, **{home: str(self.folder / home.lower()) for home in homes}},
+            env={**os.environ, **{name: str(home) for name, home in homes.items()}},
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -286,7 +288,7 @@ class Outcome:
         return self.status == "failed" and self.good == "finished" and self.exit_code == 3
 
 
-def suffer(fault: Fault, folder: Path, smollm2: Path) -> Outcome:
+def suffer(fault: Fault, folder: Path, smollm2: Path, cache: Path | None = None) -> Outcome:
     """`compare BAD GOOD` with the fault."""
     folder.mkdir(parents=True, exist_ok=True)
     small = hostile_gguf.small(smollm2)
@@ -296,7 +298,7 @@ def suffer(fault: Fault, folder: Path, smollm2: Path) -> Outcome:
     else:
         fault.make(small).write(bad)
     started = time.monotonic()
-    trial = Trial(folder, [bad, good, *DOCUMENTS], fault.before, fault.prefix).start()
+    trial = Trial(folder, [bad, good, *DOCUMENTS], fault.before, fault.prefix, cache).start()
     fault.strike(trial)
     trial.finish()
     rows = trial.contenders()
@@ -427,7 +429,7 @@ def main() -> None:
         folder = Path(temporary)
         print(head("fault", "how made", "stored in `error`", "next contender", "exit code"))
         for number, fault in enumerate(FAULTS):
-            outcome = suffer(fault, folder / f"fault-{number}", smollm2)
+            outcome = suffer(fault, folder / f"fault-{number}", smollm2, folder / "cache")
             as_promised &= outcome.survived and all(part in outcome.error for part in fault.says)
             print(row(fault.name, fault.how, outcome.error, outcome.good, outcome.exit_code), flush=True)
         print()

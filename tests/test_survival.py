@@ -41,12 +41,18 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 # --- what comes of a comparison ---
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all faults: what was measured for the first need not be for the others."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.mark.model
 @pytest.mark.parametrize("fault", survival.FAULTS, ids=lambda fault: fault.name)
 def test_a_contender_that_fails_is_recorded_and_the_next_one_runs(
-    fault: survival.Fault, smollm2: Path, tmp_path: Path
+    fault: survival.Fault, smollm2: Path, tmp_path: Path, cache: Path
 ) -> None:
-    outcome = survival.suffer(fault, tmp_path / "run", smollm2)
+    outcome = survival.suffer(fault, tmp_path / "run", smollm2, cache)
     assert (outcome.status, outcome.good, outcome.exit_code) == ("failed", "finished", 3), outcome.trial.stderr
     for part in fault.says:
         assert part in outcome.error
