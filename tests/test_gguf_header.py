@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import re
 import struct
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from gguf_bench.gguf_header import CacheShape, read_header
 from gguf_bench.llama.log import log
 from gguf_bench.llama.model import Model
 from tests.converters.cases import read_cases, write_case
+from tests.tiny_models import lfm2, mamba
 
 CASES = read_cases()
 FAMILIES = ("deepseek-v2", "gemma3", "gpt-oss", "cohere2", "qwen3-moe", "falcon-7b", "phi3", "minicpm3")
@@ -66,85 +66,6 @@ def test_the_cache_is_what_llama_cpp_allocates(family: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("kv_type", ["F16", "Q8_0", "F32"])
 def test_the_cache_of_a_real_model(kv_type: str, smollm2: Path) -> None:
     assert agrees(smollm2, CacheShape(n_ctx=8192, n_seq=8, type_k=kv_type, type_v=kv_type))
-
-
-def write_model(path: Path, architecture: str, keys: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) -> Path:
-    """A model of zeros; `tensors` have numpy's order of dimensions."""
-    writer = gguf.GGUFWriter(path, architecture)
-    writer.add_tokenizer_model("no_vocab")
-    for key, value in {"vocab_size": 64, "context_length": 1 << 20, **keys}.items():
-        add = {list: writer.add_array, float: writer.add_float32}.get(type(value), writer.add_uint32)
-        add(f"{architecture}.{key}", value)
-    for name, shape in tensors.items():
-        writer.add_tensor(name, np.zeros(shape, dtype=np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
-def mamba(path: Path) -> Path:
-    n_layers, width, inner, state, kernel, rank = 3, 32, 64, 16, 4, 8
-    layer = {
-        "attn_norm.weight": (width,),
-        "ssm_in.weight": (2 * inner, width),
-        "ssm_conv1d.weight": (inner, kernel),
-        "ssm_conv1d.bias": (inner,),
-        "ssm_x.weight": (rank + 2 * state, inner),
-        "ssm_dt.weight": (inner, rank),
-        "ssm_dt.bias": (inner,),
-        "ssm_a": (inner, state),
-        "ssm_d": (inner,),
-        "ssm_out.weight": (width, inner),
-    }
-    keys = {
-        "block_count": n_layers,
-        "embedding_length": width,
-        "feed_forward_length": 0,
-        "attention.head_count": 0,
-        "attention.layer_norm_rms_epsilon": 1e-5,
-        "ssm.conv_kernel": kernel,
-        "ssm.inner_size": inner,
-        "ssm.state_size": state,
-        "ssm.time_step_rank": rank,
-    }
-    tensors = {f"blk.{n}.{name}": shape for n in range(n_layers) for name, shape in layer.items()}
-    return write_model(
-        path, "mamba", keys, tensors | {"token_embd.weight": (64, width), "output_norm.weight": (width,)}
-    )
-
-
-def lfm2(path: Path) -> Path:
-    """Layers of short convolutions, and every third one of attention with two KV heads."""
-    kv_heads, width, kernel, head = [0, 0, 2, 0, 0, 2], 64, 3, 16
-    tensors: dict[str, tuple[int, ...]] = {"token_embd.weight": (64, width), "token_embd_norm.weight": (width,)}
-    for n, n_kv in enumerate(kv_heads):
-        layer: dict[str, tuple[int, ...]] = {
-            "ffn_norm": (width,),
-            "attn_norm": (width,),
-            "ffn_gate": (96, width),
-            "ffn_up": (96, width),
-            "ffn_down": (width, 96),
-        }
-        if n_kv:
-            layer |= {"attn_q_norm": (head,), "attn_k_norm": (head,)}
-            layer |= {"attn_q": (width, width), "attn_output": (width, width)}
-            layer |= {"attn_k": (n_kv * head, width), "attn_v": (n_kv * head, width)}
-        else:
-            layer |= {"shortconv.conv": (width, kernel), "shortconv.in_proj": (3 * width, width)}
-            layer |= {"shortconv.out_proj": (width, width)}
-        tensors |= {f"blk.{n}.{name}.weight": shape for name, shape in layer.items()}
-    keys = {
-        "block_count": len(kv_heads),
-        "embedding_length": width,
-        "feed_forward_length": 96,
-        "attention.head_count": 4,
-        "attention.head_count_kv": kv_heads,
-        "attention.layer_norm_rms_epsilon": 1e-5,
-        "shortconv.l_cache": kernel,
-    }
-    return write_model(path, "lfm2", keys, tensors)
 
 
 def test_a_recurrent_model_keeps_a_state_whatever_the_length(tmp_path: Path) -> None:
