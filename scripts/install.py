@@ -80,7 +80,7 @@ def install(extras: set[str], cuda: bool | None) -> None:
     there = {**stamp, "extras": sorted(extras & set(stamp.get("extras", [])))}
     if PYTHON.exists() and all(there.get(name) == value for name, value in wanted.items()):
         return
-    for needed in (compiler, cuda_compiler) if cuda else (compiler,):
+    for needed in (compiler, cuda_compiler, cuda_libraries) if cuda else (compiler,):
         needed()  # said before the minutes that the rest takes
     if stamp.get("root") != str(ROOT) or not run_quietly([str(PYTHON), "-m", "pip", "--version"]):
         stamp = {}
@@ -169,6 +169,7 @@ def llama_wheel(cuda: bool) -> Path:
         **{name: environment.get(name, "") for name in ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CMAKE_ARGS")},
         "compiler": first_line([compiler(), "--version"]),
         "cuda": last_line([cuda_compiler(), "--version"]) if cuda else "",
+        "gpus": gpu_capabilities() if cuda else "",
         "machine": platform.machine(),
         "cpu": cpu_features(),
     }
@@ -206,6 +207,8 @@ def build_environment(cuda: bool, openblas: Path | None) -> dict[str, str]:
     if cuda:
         environment["CUDACXX"] = cuda_compiler()
         cmake.append("-DGGML_CUDA=on")
+        if not gpu_capabilities() and "CUDA_ARCHITECTURES" not in cmake[0]:
+            cmake.append("-DCMAKE_CUDA_ARCHITECTURES=all-major")  # llama.cpp's own choice, "native", finds none
     if openblas:
         cmake.append(shlex.quote(f"-DCMAKE_PROJECT_llama_cpp_INCLUDE={openblas / 'openblas.cmake'}"))
     environment["CMAKE_ARGS"] = " ".join(cmake).strip()
@@ -275,7 +278,29 @@ def cuda_compiler() -> str:
         found = shutil.which(candidate) if candidate else None
         if found:
             return found
-    raise InstallError("CUDA=1 needs the CUDA toolkit: nvcc is neither on PATH nor in /usr/local/cuda/bin")
+    missing = "CUDA=1 needs the CUDA toolkit: nvcc is neither on PATH nor in /usr/local/cuda/bin"
+    raise InstallError(f"{missing}; README says how to install with CUDA, and CUDA=0 builds for the CPU")
+
+
+def cuda_libraries() -> None:
+    """Refuse a toolkit of the compiler alone: CMake would say so minutes later, and not in as many words."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "nothing.cu"
+        source.write_text("int main() { return 0; }\n", encoding="utf-8")
+        command = [cuda_compiler(), str(source), "-lcublas", "-o", str(Path(folder) / "nothing")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        why = ((done.stderr + done.stdout).strip().splitlines() or ["no reason given"])[0]
+        found = f"CUDA=1 needs the whole CUDA toolkit, but {command[0]} makes no program with cuBLAS: {why}"
+        raise InstallError(f"{found}; README says how to install with CUDA, and CUDA=0 builds for the CPU")
+
+
+def gpu_capabilities() -> str:
+    """What the GPUs here can run, "8.6 9.0", which is what is compiled for; empty where the driver sees none."""
+    if shutil.which("nvidia-smi") is None:
+        return ""
+    lines = output_lines(["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"])
+    return " ".join(sorted({line.strip() for line in lines if re.fullmatch(r"\d+\.\d+", line.strip())}))
 
 
 def cpu_features() -> str:

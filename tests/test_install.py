@@ -78,9 +78,51 @@ def test_cuda_builds_are_asked_for_and_need_nvcc(
     nvcc.chmod(0o755)
     monkeypatch.setenv("CUDACXX", str(nvcc))
     monkeypatch.setenv("CMAKE_ARGS", "-DX=1")
+    monkeypatch.setattr(install, "gpu_capabilities", lambda: "9.0")
     environment = install.build_environment(cuda=True, openblas=None)
     assert environment["CMAKE_ARGS"] == "-DX=1 -DLLAVA_BUILD=OFF -DGGML_CUDA=on"
     assert environment["CUDACXX"] == str(nvcc)
+
+
+def test_a_cuda_compiler_without_its_libraries_is_refused(clone: Path, tmp_path: Path) -> None:
+    nvcc = tmp_path / "nvcc"
+    nvcc.write_text("#!/bin/sh\necho '/usr/bin/ld: cannot find -lcublas' >&2\nexit 1\n")
+    nvcc.chmod(0o755)
+    done = run(clone, "--extra", "demo", "--cuda", CUDACXX=str(nvcc))
+    assert done.returncode == 1
+    assert "makes no program with cuBLAS: /usr/bin/ld: cannot find -lcublas" in done.stderr
+    assert not (clone / ".venv").exists()
+
+
+@pytest.mark.skipif(Path("/usr/local/cuda/bin/nvcc").exists(), reason="the CUDA toolkit is installed here")
+def test_a_machine_without_the_cuda_toolkit_is_told_so_at_once(clone: Path, tmp_path: Path) -> None:
+    (tmp_path / "c++").write_text("#!/bin/sh\n")
+    (tmp_path / "c++").chmod(0o755)
+    done = run(clone, "--extra", "demo", "--cuda", PATH=str(tmp_path), CXX="c++")
+    assert done.returncode == 1
+    assert "CUDA=1 needs the CUDA toolkit" in done.stderr
+    assert not (clone / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("says", "found"),
+    [("9.0\n8.6\n9.0\n", "8.6 9.0"), ("NVIDIA-SMI has failed because it couldn't communicate with the driver.\n", "")],
+)
+def test_gpus_are_known_by_what_they_can_run(
+    says: str, found: str, install: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a GPU to compile for, CUDA code is made for all; llama.cpp's choice, the GPUs it sees, would be none."""
+    for name, text in (("nvidia-smi", says), ("nvcc", "")):
+        (tmp_path / name).write_text(f"#!/bin/sh\ncat <<'END'\n{text}END\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("CUDACXX", str(tmp_path / "nvcc"))
+    monkeypatch.delenv("CMAKE_ARGS", raising=False)
+    assert install.gpu_capabilities() == found
+    arguments = install.build_environment(cuda=True, openblas=None)["CMAKE_ARGS"]
+    assert ("all-major" in arguments) is not bool(found)
+    monkeypatch.setenv("CMAKE_ARGS", "-DCMAKE_CUDA_ARCHITECTURES=86")
+    assert "all-major" not in install.build_environment(cuda=True, openblas=None)["CMAKE_ARGS"]
 
 
 def test_a_cached_wheel_is_of_its_flags(install: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
