@@ -215,20 +215,6 @@ def test_a_child_killed_by_gpu_memory_is_started_again_with_the_next_plan() -> N
 
 
 @pytest.mark.model
-def test_a_context_too_large_steps_down_for_real(smollm2: Path) -> None:
-    """Where no GPU is, a context that no memory holds fails all the same, and the next attempt begins from nothing."""
-    from gguf_bench.llama.context import Context, Layout
-
-    layout = Layout(n_ctx=256, n_parallel=1, n_threads=1, n_ubatch=64, flash_attention=True, kv_type="f16")
-
-    def attempt(tried: Plan) -> Context:
-        model = Model(smollm2, gpu_layers=tried.gpu_layers)
-        return Context(model, replace(layout, n_ctx=1 << 30) if tried.gpu_layers else layout)
-
-    assert first_that_works([Plan(31), Plan(0)], attempt).n_ctx == 256
-
-
-@pytest.mark.model
 def test_a_child_goes_by_the_plans_it_is_given(smollm2: Path) -> None:
     with Child(run_job(smollm2, MESSAGES[:1]) | {"plans": [[5, []], [0, []]]}, what="a run") as process:
         events = list(process.events())
