@@ -11,6 +11,7 @@ import fcntl
 import json
 import math
 import os
+import re
 import resource
 import select
 import signal
@@ -26,7 +27,6 @@ from typing import Any, Literal
 
 from gguf_bench import errors
 from gguf_bench.errors import ChildDied, ChildHung, GgufBenchError, ModelError, one_line
-from gguf_bench.hub_token import TOKEN_NAMES
 
 Event = dict[str, Any]
 
@@ -41,6 +41,9 @@ ENVIRONMENT = {
     "GGML_NO_BACKTRACE": "1",
 }
 """What the child gets unless the user has set it."""
+
+SECRET = re.compile("TOKEN|SECRET|PASSWORD|API_?KEY|ACCESS_KEY", re.IGNORECASE)
+"""Environment variables that hold what no child needs to know."""
 
 PATIENCE_SECONDS = 1800.0
 """How long a child may be silent where its caller says nothing better, as while it quantizes one large tensor."""
@@ -271,8 +274,8 @@ def _start() -> tuple[subprocess.Popen[bytes], int | None]:
     stopped, or deep in a call that lets no other thread of Python run. (A death signal set by prctl would come when the
     thread that started the child ends.)
     """
-    # Without the token: the child runs files from strangers, and needs no network.
-    environment = ENVIRONMENT | {name: value for name, value in os.environ.items() if name not in TOKEN_NAMES}
+    # Without tokens and keys: the child runs files from strangers, and needs no network.
+    environment = ENVIRONMENT | {name: value for name, value in os.environ.items() if not SECRET.search(name)}
     package_root = str(Path(__file__).resolve().parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [environment.get("PYTHONPATH"), package_root]))
     held, lifeline = os.pipe()

@@ -28,7 +28,7 @@ def _llama() -> Iterator[Check]:
         return
     compiler = llama_build.compiler() or "a compiler that did not sign it"
     yield Check("llama.cpp", "ok", f"llama-cpp-python {build.version}, compiled by {compiler}")
-    yield Check("cpu", "ok", f"{_cpu(build)}, {build.physical_cores} physical cores; {_features(build.system_info)}")
+    yield Check("cpu", "ok", f"{_cpu(build)}, {build.physical_cores} physical cores; {_features(build)}")
     yield _decode()
     yield _gpu(build)
 
@@ -37,10 +37,10 @@ def _cpu(build: llama_build.Build) -> str:
     return next((device["description"] for device in build.devices if device["kind"] == "cpu"), "unknown CPU")
 
 
-def _features(system_info: str) -> str:
-    """'AVX2 AVX512 ...' of llama.cpp's 'CPU : AVX2 = 1 | AVX512 = 1 | ...'."""
-    parts = [part.split("=") for part in system_info.split(":", 1)[-1].split("|") if "=" in part]
-    return " ".join(name.strip() for name, value in parts if value.strip() == "1")
+def _features(build: llama_build.Build) -> str:
+    """'AVX2 AVX512 ...' of llama.cpp's 'CPU : AVX2 = 1 | AVX512 = 1 | ...', and the libraries that compute for it."""
+    parts = [part.split("=") for part in build.system_info.split(":", 1)[-1].split("|") if "=" in part]
+    return " ".join([*(name.strip() for name, value in parts if value.strip() == "1"), *build.accelerators])
 
 
 def _decode() -> Check:

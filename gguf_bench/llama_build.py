@@ -42,12 +42,17 @@ class Build:
     @property
     def name(self) -> str:
         """Version and features as one text: answers of two builds with one name are comparable to the bit."""
-        return f"{self.version} {self.system_info}".strip(" |")
+        return " ".join([self.version, *self.accelerators, self.system_info]).strip(" |")
 
     @property
     def machine(self) -> str:
         """The devices that compute, as one text."""
         return ", ".join(device["description"] for device in self.devices)
+
+    @property
+    def accelerators(self) -> list[str]:
+        """What computes beside the CPU's own kernels, in its memory: ["OpenBLAS"]."""
+        return [device["description"] for device in self.devices if device["kind"] == "accel"]
 
     @property
     def gpus(self) -> list[dict[str, Any]]:

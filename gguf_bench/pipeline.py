@@ -469,11 +469,8 @@ def _endpoint(spec: ModelSpec, progress: Progress) -> Endpoint:
 
 def _settings(build: llama_build.Build, options: Options, progress: Progress) -> Settings:
     extra_buffers = llama_build.extra_buffers_work()
-    if not extra_buffers:
-        progress.say(
-            "this build of llama.cpp crashes in its AMX code, so it runs without it, several times slower; "
-            f"to mend it: {llama_build.mend_command()}"
-        )
+    if not extra_buffers and (note := llama_build.crash_note()):
+        progress.say(note)
     return Settings(
         engine=run_stage.ENGINE,
         task=f"{options.task.name} {options.task.version}",

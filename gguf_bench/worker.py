@@ -54,7 +54,9 @@ def main() -> None:
     os.dup2(2, 1)
 
     def emit(event: str, **fields: Any) -> None:
-        out.write(json.dumps({"event": event, **fields}).encode() + b"\n")
+        left = memoryview(json.dumps({"event": event, **fields}).encode() + b"\n")
+        while left:  # a process that is stopped and goes on may have written a part
+            left = left[out.write(left) or 0 :]
 
     lines = sys.stdin.buffer
     job = json.loads(lines.readline())

@@ -186,7 +186,10 @@ def test_a_run_as_json_has_objects_and_whole_numbers(tmp_path: Path, gguf_bench:
 def test_remarks_name_a_contender_as_verdicts_do(capsys: pytest.CaptureFixture[str]) -> None:
     run = {"id": 1, "name": "", "excerpt_chars": None, "n_documents": 9, "dataset": "d"}
     figures = dict.fromkeys(
-        ["size_bytes", "bits_per_weight", "eps_score", "exact_match", "documents_per_minute", "peak_rss_bytes", "error"]
+        [
+            *("size_bytes", "bits_per_weight", "eps_score", "exact_match", "documents_per_minute", "peak_rss_bytes"),
+            *("usd_per_document", "error"),
+        ]
     )
     row = {**figures, "model": "m", "quant": "Q4_1", "status": "finished", "n_documents": 9}
     rows = [{**row, "over_context": 1, "unparseable": 0}, {**row, "quant": None, "over_context": 0, "unparseable": 2}]

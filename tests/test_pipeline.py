@@ -7,7 +7,7 @@ test_end_to_end.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,13 @@ class FakeRuns:
         messages: Mapping[str, str],
         settings: Settings,
         *,
+        missing: Collection[str],
         progress: Any,
     ) -> Iterator[Loaded | Answer | Finished]:
         yield Loaded(load_seconds=1, n_ctx=512, gpu_layers=0, n_layers=2, gpu_build=False, peak_rss_bytes=1000)
-        for number, (document_id, message) in enumerate(messages.items()):
+        self.settings = settings
+        asked = [(document_id, message) for document_id, message in messages.items() if document_id in missing]
+        for number, (document_id, message) in enumerate(asked):
             if number == self.fail_at:
                 raise self.failure()
             self.asked.append((f"{spec.key} {gguf.quant}", document_id))
@@ -236,8 +239,8 @@ def test_a_fresh_run_that_was_stopped_goes_on(runs: FakeRuns, store: Store, opti
 def test_a_model_that_leaves_documents_out_has_failed(
     runs: FakeRuns, store: Store, options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def first_only(gguf: Any, spec: Any, task: Any, messages: Any, settings: Any, *, progress: Any) -> Any:
-        yield from FakeRuns()(gguf, spec, task, dict([*messages.items()][:1]), settings, progress=progress)
+    def first_only(*arguments: Any, missing: Any, progress: Any) -> Any:
+        yield from FakeRuns()(*arguments, missing=missing[:1], progress=progress)
 
     monkeypatch.setattr(pipeline.run_stage, "run", first_only)
     (row,) = pipeline.comparison(pipeline.compare(contenders([SPEC], []), options, store), store).leaderboard

@@ -24,6 +24,7 @@ VIEW_COLUMNS = [
     *("adjusted_accuracy", "unparseable", "over_context", "missed", "hallucinated", "prompt_tokens_per_second"),
     *("generation_tokens_per_second", "documents_per_minute", "load_seconds", "peak_rss_bytes", "peak_vram_bytes"),
     *("gpu_layers", "error"),
+    *("base_url", "served_model", "schema_kept", "usd_per_document", "wall_seconds"),  # ours, behind what is promised
 ]
 ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
 NOBODY = 65534

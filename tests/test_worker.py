@@ -217,7 +217,8 @@ def test_a_killed_parent_takes_the_child_along(smollm2: Path, tmp_path: Path) ->
 
 
 def test_the_child_never_sees_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    for name in ("HF_TOKEN", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "hf_secret")
     with Child({"job": "devices"}, what="devices") as process:
         environment = Path(f"/proc/{process.pid}/environ").read_bytes()
         list(process.events())

@@ -62,7 +62,7 @@ class ExcerptChars(click.ParamType[int | None]):
     "n_parallel",
     type=click.IntRange(1, 128),
     metavar="N",
-    help="Documents side by side [default: by memory].",
+    help="Documents at once [default: up to 8].",
 )
 @click.option("--fresh", is_flag=True, help="Compute every answer anew.")
 @json_option

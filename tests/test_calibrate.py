@@ -1,0 +1,89 @@
+"""Which settings are chosen: by what was measured, the same for all contenders, and measured once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gguf_bench import calibrate
+from gguf_bench.calibrate import CHOICES, Subject, Work
+from gguf_bench.gguf_header import GgufHeader, read_header
+from gguf_bench.paths import cache_folder
+from tests.tiny_models import lfm2, mamba
+
+WORK = Work(message="x" * 5000, longest_chars=6500, sampled_tokens=16, max_answer_tokens=96)
+GIB = 1 << 30
+
+
+@pytest.fixture
+def headers(tmp_path: Path) -> list[GgufHeader]:
+    return [read_header(mamba(tmp_path / "a.gguf")), read_header(lfm2(tmp_path / "b.gguf"))]
+
+
+def chosen(headers: Sequence[GgufHeader], seconds: list[list[float | None]], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The choice where each model would take so many `seconds` a document by each of CHOICES."""
+    costs = {header.name: cost for header, cost in zip(headers, seconds, strict=True)}
+    monkeypatch.setattr(calibrate, "_measured", lambda subject, work, progress: costs[subject.header.name])
+    subjects = [Subject(path=Path(h.name), header=h, settings={}, template_kwargs={}) for h in headers]
+    return calibrate.choose(subjects, WORK, "a machine")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ([[2, 1, 3, 3], [20, 10, 30, 30]], 1),
+        ([[1, 2, 3, 3], [20, 10, 30, 30]], 0),  # a fast and a slow model weigh alike
+        ([[1, 2, 3, 3], [60, 10, 30, 30]], 1),
+        ([[1, 0.99, 3, 3], [1, 0.98, 3, 3]], 0),  # not clearly better
+        ([[2, None, 1, 3], [2, 0.1, 1, 3]], 2),  # what one of them cannot be run with
+        ([[], [2, 1, 3, 3]], 1),  # one that could not be measured has no say
+        ([[], []], 0),
+    ],
+)
+def test_the_cheapest_for_all(
+    seconds: list[list[float | None]], expected: int, headers: list[GgufHeader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert chosen(headers, seconds, monkeypatch) == CHOICES[expected]
+
+
+def test_what_was_measured_is_remembered(headers: list[GgufHeader], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chosen(headers[:1], [[4, 3, 2, 1]], monkeypatch) == CHOICES[3]
+    assert chosen(headers[:1], [[1, 2, 3, 4]], monkeypatch) == CHOICES[3]
+    assert chosen(headers[1:], [[1, 2, 3, 4]], monkeypatch) == CHOICES[0]
+    assert len(list((cache_folder() / "calibration").glob("*.json"))) == 2
+
+
+def test_what_could_not_be_measured_is_tried_again(headers: list[GgufHeader], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chosen(headers[:1], [[]], monkeypatch) == CHOICES[0]
+    assert chosen(headers[:1], [[4, 3, 2, 1]], monkeypatch) == CHOICES[3]
+
+
+def test_sequences_side_by_side_are_as_many_as_the_memory_holds(headers: list[GgufHeader], smollm2: Path) -> None:
+    real = read_header(smollm2)  # 92 kB a token with a float32 cache, 2,696 tokens a sequence: 126 MB
+    assert calibrate.n_parallel([real], WORK, 24 * GIB) == 8
+    assert calibrate.n_parallel([real], WORK, 4 * GIB) == 4
+    assert calibrate.n_parallel([real, *headers], WORK, 2 * GIB) == 2
+    assert calibrate.n_parallel([real], WORK, GIB // 4) == 1
+
+
+@pytest.mark.model
+def test_a_real_model_is_measured(smollm2: Path) -> None:
+    settings = {
+        **CHOICES[0],
+        "gpu_layers": "auto",
+        "n_threads": 2,
+        "n_parallel": 2,
+        "extra_buffers": True,
+        "max_answer_tokens": 20,
+    }
+    subject = Subject(path=smollm2, header=read_header(smollm2), settings=settings, template_kwargs={})
+    work = calibrate.work(["Diluted EPS was $1.20. " * 20] * 3, has_grammar=True, max_answer_tokens=20)
+    assert calibrate.choose([subject], work, "this machine") in CHOICES
+    (remembered,) = (cache_folder() / "calibration").glob("*.json")
+    seconds = json.loads(remembered.read_text())["seconds"]
+    assert len(seconds) == len(CHOICES)
+    assert all(0.01 < cost < 300 for cost in seconds)
