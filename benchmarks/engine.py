@@ -72,9 +72,7 @@ N_GENERATED = 16
 """Tokens a sequence by which llama-batched-bench measures generation."""
 
 FLASH = (False, True)
-SERVER_GRID = [
-    ("-fa", flash, "-ctk", kv_type, "-ctv", kv_type) for flash in ("off", "on") for kv_type in ("f16", "f32")
-]
+SERVER_GRID = [("-fa", flash, "-ctk", "f16", "-ctv", "f16") for flash in ("on", "off")]
 """Tried with the first of --slots; the others get the two best."""
 SERVER_EXTRAS = (("-kvu",), ("--cache-ram", "0"), ("--swa-full",))
 """Tried one after the other on top of the grid's best, and kept where faster."""
@@ -432,7 +430,11 @@ def best_server(work: Work, prompts: dict[str, list[int]], slots: Sequence[int])
 def our_settings(work: Work) -> Settings:
     """What a comparison would choose by itself."""
     options = pipeline.Options(task=work.task, dataset=work.dataset, excerpt_chars=DEFAULT_EXCERPT_CHARS)
-    settings = pipeline._settings(llama_build.look(), options, SILENT)
+    build = llama_build.look()
+    spec = ModelSpec(key="", provider="file", path=work.gguf.path, template_kwargs=work.template_kwargs)
+    asked, files = [pipeline.Contender(spec, None)], [work.gguf]
+    settings = pipeline._settings(build, options, SILENT)
+    settings = pipeline._calibrated(asked, files, list(work.messages.values()), options, settings, build, SILENT)
     return replace(settings, template_kwargs=work.template_kwargs)
 
 

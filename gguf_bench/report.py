@@ -92,6 +92,8 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
     title = f"run {run['id']}" + (f" {run['name']!r}" if run["name"] else "")
     excerpt = "whole texts" if run["excerpt_chars"] is None else f"excerpts of {run['excerpt_chars']} characters"
     console.print(Text(f"{title}: {run['n_documents']} documents of {run['dataset']}, {excerpt}"))
+    if "n_parallel" in run["settings"]:  # earlier versions had no choice
+        console.print(Text(f"every file {_computed(run['settings'])}"))
     priced = any(row["usd_per_document"] is not None for row in comparison.leaderboard)
     numbers = ("Size", "$/1k docs" if priced else "Bits/w", "EPS score [95 %]", "Exact", "Docs/min", "Memory")
     table = _table("Model", "Quant", *numbers, right=numbers)
@@ -100,6 +102,15 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
     console.print(table)
     for line in (*_remarks(comparison.leaderboard), *(in_words(verdict) for verdict in comparison.verdicts)):
         console.print(Text(line))
+
+
+def _computed(settings: Mapping[str, Any]) -> str:
+    """How answers were computed, so far as it changes them: 'computed 8 documents at once, ...'."""
+    at_once = "one document" if settings["n_parallel"] == 1 else f"{settings['n_parallel']} documents"
+    attention = "flash attention" if settings["flash_attention"] else "plain attention"
+    return (
+        f"computed {at_once} at once, {attention}, {settings['kv_type']} cache, micro-batches of {settings['n_ubatch']}"
+    )
 
 
 def in_words(verdict: Verdict) -> str:

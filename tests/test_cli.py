@@ -184,11 +184,11 @@ def test_a_run_as_json_has_objects_and_whole_numbers(tmp_path: Path, gguf_bench:
 
 
 def test_remarks_name_a_contender_as_verdicts_do(capsys: pytest.CaptureFixture[str]) -> None:
-    run = {"id": 1, "name": "", "excerpt_chars": None, "n_documents": 9, "dataset": "d"}
+    run = {"id": 1, "name": "", "excerpt_chars": None, "n_documents": 9, "dataset": "d", "settings": {}}
     figures = dict.fromkeys(
         [
             *("size_bytes", "bits_per_weight", "eps_score", "exact_match", "documents_per_minute", "peak_rss_bytes"),
-            *("usd_per_document", "error"),
+            *("usd_per_document", "schema_kept", "error"),
         ]
     )
     row = {**figures, "model": "m", "quant": "Q4_1", "status": "finished", "n_documents": 9}

@@ -13,6 +13,7 @@ from converters import convert
 from gguf_bench.engine import Answered, Engine
 from gguf_bench.errors import ModelError
 from gguf_bench.llama.context import Context, Layout
+from gguf_bench.llama.devices import devices
 from gguf_bench.llama.grammar import Grammar
 from gguf_bench.llama.model import Model
 from gguf_bench.tasks import TASKS
@@ -87,29 +88,49 @@ def text(model: Model, answered: Answered) -> str:
     return b"".join(model.pieces[token] for token in answered.tokens).decode()
 
 
+def logits(
+    model: Model,
+    sequence: int,
+    prompt: list[int],
+    neighbours: dict[int, list[int]],
+    prefix: list[int],
+    **changes: object,
+) -> list[np.ndarray]:
+    """After the prompt, after a few tokens decoded alone, and after two steps together with the neighbours."""
+    context = Context(model, layout(**changes))
+    context.keep_prefix(prefix)
+    for other, tokens in neighbours.items():
+        context.start(other, tokens)
+    found = [context.start(sequence, prompt)[0].copy(), context.extend(sequence, [10, 20, 30]).copy()]
+    for token in (5, 6):
+        found.append(context.extend_each({sequence: token, **dict.fromkeys(neighbours, 9)})[sequence].copy())
+    return found
+
+
+def check_logits(model: Model, **changes: object) -> None:
+    prompts, prefix = [tokens for _, tokens in questions(model)], shared(questions(model))
+    alone = logits(model, 0, prompts[0], {}, prefix, **changes)
+    crowd = {1: prompts[1], 2: prompts[4] * 2, 3: prompts[3]}
+    crowded = logits(model, 0, prompts[0], crowd, prefix, **changes)
+    elsewhere = logits(model, 2, prompts[0], {0: prompts[6], 3: prompts[2]}, prefix, **changes)
+    for mine, other in itertools.chain(zip(alone, crowded, strict=True), zip(alone, elsewhere, strict=True)):
+        assert np.array_equal(mine, other)
+
+
 @pytest.mark.model
 @pytest.mark.parametrize(("flash_attention", "kv_type"), [(True, "f16"), (False, "f16"), (True, "f32")])
 def test_logits_are_the_same_to_the_bit_whoever_is_decoded_beside_them(
     model: Model, flash_attention: bool, kv_type: str
 ) -> None:
-    prompts = [tokens for _, tokens in questions(model)]
+    check_logits(model, flash_attention=flash_attention, kv_type=kv_type)
 
-    def logits(sequence: int, neighbours: dict[int, list[int]]) -> list[np.ndarray]:
-        """After the prompt, after a few tokens decoded alone, and after two steps together with the neighbours."""
-        context = Context(model, layout(flash_attention=flash_attention, kv_type=kv_type))
-        context.keep_prefix(shared(questions(model)))
-        for other, tokens in neighbours.items():
-            context.start(other, tokens)
-        found = [context.start(sequence, prompts[0])[0].copy(), context.extend(sequence, [10, 20, 30]).copy()]
-        for token in (5, 6):
-            found.append(context.extend_each({sequence: token, **dict.fromkeys(neighbours, 9)})[sequence].copy())
-        return found
 
-    alone = logits(0, {})
-    crowded = logits(0, {1: prompts[1], 2: prompts[4] * 2, 3: prompts[3]})
-    elsewhere = logits(2, {0: prompts[6], 3: prompts[2]})
-    for mine, other in itertools.chain(zip(alone, crowded, strict=True), zip(alone, elsewhere, strict=True)):
-        assert np.array_equal(mine, other)
+@pytest.mark.gpu
+@pytest.mark.parametrize("flash_attention", [True, False])
+def test_logits_are_the_same_to_the_bit_on_a_gpu(smollm2: Path, flash_attention: bool) -> None:
+    if not any(device.kind == "gpu" for device in devices()):
+        pytest.skip("llama.cpp sees no GPU here")
+    check_logits(Model(smollm2, gpu_layers=1000), flash_attention=flash_attention)
 
 
 @pytest.mark.model
