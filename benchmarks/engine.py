@@ -59,7 +59,6 @@ from gguf_bench.excerpt import DEFAULT_EXCERPT_CHARS, excerpt  # noqa: E402
 from gguf_bench.gguf_files import gguf_shards  # noqa: E402
 from gguf_bench.hub_token import TOKEN_NAMES  # noqa: E402
 from gguf_bench.package import find_package_gguf  # noqa: E402
-from gguf_bench.progress import SILENT  # noqa: E402
 from gguf_bench.records import Answer, Dataset, Document, Finished, GgufFile, Loaded, ModelSpec, Settings  # noqa: E402
 from gguf_bench.tasks import TASKS, Task  # noqa: E402
 
@@ -74,7 +73,7 @@ N_GENERATED = 16
 FLASH = (False, True)
 SERVER_GRID = [("-fa", flash, "-ctk", "f16", "-ctv", "f16") for flash in ("on", "off")]
 """Tried with the first of --slots; the others get the two best."""
-SERVER_EXTRAS = (("-kvu",), ("--cache-ram", "0"), ("--swa-full",))
+SERVER_EXTRAS = (("-kvu",),)
 """Tried one after the other on top of the grid's best, and kept where faster."""
 GIVE_UP = 1.3
 """A setting that has taken so much longer than the best so far is not tried to its end."""
@@ -433,8 +432,7 @@ def our_settings(work: Work) -> Settings:
     build = llama_build.look()
     spec = ModelSpec(key="", provider="file", path=work.gguf.path, template_kwargs=work.template_kwargs)
     asked, files = [pipeline.Contender(spec, None)], [work.gguf]
-    settings = pipeline._settings(build, options, SILENT)
-    settings = pipeline._calibrated(asked, files, list(work.messages.values()), options, settings, build, SILENT)
+    settings = pipeline.calibrated(asked, files, options, pipeline.basic_settings(build, options), build)
     return replace(settings, template_kwargs=work.template_kwargs)
 
 

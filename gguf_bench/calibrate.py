@@ -36,12 +36,12 @@ CLEARLY = 0.95
 SAMPLED_TOKENS = 16
 """How many tokens of an answer a model chooses where a grammar gives the rest: three figures take about that."""
 
-MOST_PARALLEL = 8
+USUAL_PARALLEL = 8
 """More sequences side by side gain little on CPUs, and each takes its part of the memory."""
 MEMORY_SHARE = 0.25
 """How much of the memory the KV caches of all sequences may take."""
 CHARS_PER_TOKEN = 2.5
-"""Fewer than any vocabulary needs on releases, figures included: what is reckoned with is never too short."""
+"""About what vocabularies that split every figure into digits need; only the memory is reckoned by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,13 +85,13 @@ def work(messages: Sequence[str], *, has_grammar: bool, max_answer_tokens: int) 
     )
 
 
-def n_parallel(headers: Sequence[GgufHeader], work: Work, memory_bytes: int) -> int:
+def parallel_that_fits(headers: Sequence[GgufHeader], work: Work, memory_bytes: int) -> int:
     """How many sequences of `work` side by side a machine of `memory_bytes` has room for, whichever of the models runs.
 
-    MOST_PARALLEL or a half, a quarter, ... of it, at least 1. Not what is free counts but what there is: the same
+    USUAL_PARALLEL or a half, a quarter, ... of it, at least 1. Not what is free counts but what there is: the same
     comparison shall be run in the same shape tomorrow.
     """
-    count = MOST_PARALLEL
+    count = USUAL_PARALLEL
     while count > 1 and any(_cache_bytes(header, work, count) > MEMORY_SHARE * memory_bytes for header in headers):
         count //= 2
     return count
@@ -156,6 +156,7 @@ def _measured(subject: Subject, work: Work, progress: Progress) -> list[float | 
                     )
     except ModelError as error:
         progress.say(f"measuring {subject.header.name} broke off: {error}")
+        return []  # what else could be measured is not known
     finally:
         bar.close()
     return costs if any(costs) else []

@@ -8,7 +8,7 @@ it is decoded at one go behind the token before it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,10 +51,7 @@ class _Running:
 
 
 class Engine:
-    """Answers prompts greedily in `context`, at most `max_tokens` tokens each.
-
-    `beat` is called after every decode: a sign of life.
-    """
+    """Answers prompts greedily in `context`, at most `max_tokens` tokens each."""
 
     def __init__(
         self,
@@ -64,10 +61,9 @@ class Engine:
         max_tokens: int,
         *,
         jump_forward: bool = True,
-        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._model, self._context, self._grammar = model, context, grammar
-        self._max_tokens, self._jump_forward, self._beat = max_tokens, jump_forward, beat
+        self._max_tokens, self._jump_forward = max_tokens, jump_forward
 
     def answers(self, prompts: Iterable[tuple[str, list[int]]]) -> Iterator[Answered]:
         """The answer to each (document id, prompt tokens), in the order they end."""
@@ -96,7 +92,6 @@ class Engine:
         logits, one.answered.decoded_prompt_tokens = self._context.start(sequence, prompt)
         self._choose(one, logits)
         one.answered.prompt_seconds = time.monotonic() - started
-        self._beat()
         return one
 
     def _jump(self, one: _Running) -> None:
@@ -104,7 +99,6 @@ class Engine:
         started = time.monotonic()
         while len(one.pending) > 1 and not one.is_done:
             self._choose(one, self._context.extend(one.sequence, one.pending))
-            self._beat()
         one.answered.generation_seconds += time.monotonic() - started
 
     def _step(self, running: list[_Running]) -> None:
@@ -114,7 +108,6 @@ class Engine:
         logits = self._context.extend_each({one.sequence: one.pending[0] for one in running})
         for one in running:
             self._choose(one, logits[one.sequence])
-        self._beat()
         share = (time.monotonic() - started) / len(running)
         for one in running:
             one.answered.generation_seconds += share

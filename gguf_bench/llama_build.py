@@ -41,7 +41,7 @@ class Build:
 
     @property
     def name(self) -> str:
-        """Version and features as one text: answers of two builds with one name are comparable to the bit."""
+        """Version, libraries and CPU features as one text. Compilers, which may differ in a bit, are not in it."""
         return " ".join([self.version, *self.accelerators, self.system_info]).strip(" |")
 
     @property

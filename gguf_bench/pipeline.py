@@ -424,8 +424,12 @@ def compare(asked: Sequence[Contender], options: Options, store: Store, progress
     with store.run_lock(key):
         build = llama_build.look()
         files = [_prepared(contender, store, progress) for contender in asked]
-        settings = _settings(build, options, progress)
-        run_id, settings = _find_or_create(key, asked, files, options, settings, build, store, progress)
+        settings = basic_settings(build, options, progress)
+        found = _run_to_go_on_with(key, files, options, settings, store)
+        if found is None:
+            settings = calibrated(asked, files, options, settings, build, progress)
+            found = _created(key, asked, options, settings, build, store), settings
+        run_id, settings = found
         rows = store.contenders(run_id)
         if all(row["status"] == "finished" for row in rows) and store.run(run_id)["status"] == "finished":
             _price(asked, rows, store)
@@ -467,7 +471,8 @@ def _endpoint(spec: ModelSpec, progress: Progress) -> Endpoint:
     return found
 
 
-def _settings(build: llama_build.Build, options: Options, progress: Progress) -> Settings:
+def basic_settings(build: llama_build.Build, options: Options, progress: Progress = SILENT) -> Settings:
+    """What is known of a comparison's settings before any model is looked at; see `calibrated`."""
     extra_buffers = llama_build.extra_buffers_work()
     if not extra_buffers and (note := llama_build.crash_note()):
         progress.say(note)
@@ -478,7 +483,7 @@ def _settings(build: llama_build.Build, options: Options, progress: Progress) ->
         machine=build.machine,
         gpu_layers=options.gpu_layers,
         n_threads=build.physical_cores,
-        n_parallel=options.n_parallel or calibrate.MOST_PARALLEL,
+        n_parallel=options.n_parallel or calibrate.USUAL_PARALLEL,
         jump_forward=True,
         extra_buffers=extra_buffers,
         max_answer_tokens=options.task.max_answer_tokens,
@@ -497,30 +502,30 @@ def _began_with(run: Row) -> Settings | None:
     return Settings(**stored) if stored.keys() == known else None
 
 
-def _calibrated(
+def calibrated(
     asked: Sequence[Contender],
     files: Sequence[Prepared],
-    messages: Sequence[str],
     options: Options,
     settings: Settings,
     build: llama_build.Build,
-    progress: Progress,
+    progress: Progress = SILENT,
 ) -> Settings:
-    """`settings` with what suits this machine and all the files best: the same for every contender."""
+    """`settings` with what suits this machine and all the files best, measured: the same for every contender."""
     pairs = [(contender.spec, file) for contender, file in zip(asked, files, strict=True) if isinstance(file, GgufFile)]
     headers = {}
     for _, file in pairs:
         with suppress(GgufBenchError):  # the run itself will say what is wrong with the file
             headers[file.path] = read_header(file.path)
-    if not headers or not messages:
+    prompts = list(messages(options).values())
+    if not headers or not prompts:
         return settings
     work = calibrate.work(
-        messages, has_grammar=bool(options.task.grammar), max_answer_tokens=options.task.max_answer_tokens
+        prompts, has_grammar=bool(options.task.grammar), max_answer_tokens=options.task.max_answer_tokens
     )
     if options.n_parallel is None:
         gpu_bytes = sum(gpu["total_bytes"] for gpu in build.gpus) if options.gpu_layers != "0" else 0
-        memory_bytes = gpu_bytes or _memory_bytes()
-        settings = replace(settings, n_parallel=calibrate.n_parallel(list(headers.values()), work, memory_bytes))
+        n_parallel = calibrate.parallel_that_fits(list(headers.values()), work, gpu_bytes or _memory_bytes())
+        settings = replace(settings, n_parallel=n_parallel)
     subjects = {
         header.shape_key: calibrate.Subject(
             path=file.path,
@@ -556,37 +561,38 @@ def _identity(spec: ModelSpec) -> dict[str, Any]:
 NO_PART_OF_AN_ANSWER = ("concurrency", "usd_per_million_prompt_tokens", "usd_per_million_generated_tokens")
 
 
-def _find_or_create(
+def _run_to_go_on_with(
+    key: str, files: Sequence[Prepared], options: Options, settings: Settings, store: Store
+) -> tuple[int, Settings] | None:
+    """The run that was begun before and the settings it began with; None where there is none, or it is not alike.
+
+    Alike means the same files, machine and llama.cpp; what was CHOSEN stays what the run began with. With `fresh` only
+    an unfinished run that was asked for with it is gone on with.
+    """
+    run = store.find_run(key)
+    if run is None or (options.fresh and not (run["fresh"] and run["status"] != "finished")):
+        return None
+    began_with = _began_with(run)
+    chosen: dict[str, Any] = {name: getattr(began_with, name, None) for name in CHOSEN}
+    if began_with is None or replace(settings, **chosen) != began_with:
+        return None
+    if not all(_same_files(row, file) for row, file in zip(store.contenders(run["id"]), files, strict=True)):
+        return None
+    if options.description:
+        store.set_run(run["id"], description=options.description)
+    return run["id"], began_with
+
+
+def _created(
     key: str,
     asked: Sequence[Contender],
-    files: Sequence[Prepared],
     options: Options,
     settings: Settings,
     build: llama_build.Build,
     store: Store,
-    progress: Progress,
-) -> tuple[int, Settings]:
-    """The run to go on with, and the settings it began with; a new one where there is none, or it is no longer alike.
-
-    Alike means the same files, machine and llama.cpp; what was CHOSEN stays what the run began with. With
-    `fresh` only an unfinished run that was asked for with it is gone on with.
-    """
-    run = store.find_run(key)
-    if run is not None and (not options.fresh or (run["fresh"] and run["status"] != "finished")):
-        began_with = _began_with(run)
-        rows = store.contenders(run["id"])
-        chosen: dict[str, Any] = {name: getattr(began_with, name, None) for name in CHOSEN}
-        if (
-            began_with is not None
-            and replace(settings, **chosen) == began_with
-            and all(_same_files(row, file) for row, file in zip(rows, files, strict=True))
-        ):
-            if options.description:
-                store.set_run(run["id"], description=options.description)
-            return run["id"], began_with
+) -> int:
+    """The id of a new run, its contenders pending."""
     task, dataset = options.task, options.dataset
-    messages = list(_messages(options).values())
-    settings = _calibrated(asked, files, messages, options, settings, build, progress)
     facts = {
         "key": key,
         "name": options.name,
@@ -620,7 +626,7 @@ def _find_or_create(
         for contender in asked
     ]
     store.save_documents(dataset.sha256, dataset.documents)
-    return store.create_run(facts, rows), settings
+    return store.create_run(facts, rows)
 
 
 def _same_files(row: Row, file: Prepared) -> bool:
@@ -648,7 +654,11 @@ def _machine(build: llama_build.Build) -> dict[str, Any]:
 
 
 def _memory_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """The machine's memory, or what the container may use of it."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    allowed = limit.read_text().strip() if limit.exists() else "max"
+    return min(physical, int(allowed)) if allowed.isdecimal() else physical
 
 
 def _source_columns(contender: Contender, file: GgufFile | Endpoint) -> dict[str, Any]:
@@ -674,7 +684,18 @@ def _price(asked: Sequence[Contender], rows: Sequence[Row], store: Store) -> Non
             store.set_contender(row["id"], usd_per_document=usd)
 
 
-def _messages(options: Options) -> dict[str, str]:
+def _is_asked_alike_everywhere(file: GgufFile) -> bool:
+    """Whether answers of other runs can be taken over.
+
+    A model with two sets of rotary factors takes the one for long contexts as soon as the longest of all documents
+    needs it (llama_model::get_rope_factors), so that its answers depend on which documents are asked about.
+    """
+    with suppress(GgufBenchError):
+        return not any("rope_factors_long" in tensor.name for tensor in read_header(file.path).tensors)
+    return True
+
+
+def messages(options: Options) -> dict[str, str]:
     """Document id -> the user message that asks about it."""
     return {
         document.id: options.task.prompt(document, excerpt(document.text, options.excerpt_chars))
@@ -696,7 +717,7 @@ class _Session:
     @classmethod
     def of(cls, options: Options, settings: Settings, store: Store, progress: Progress) -> _Session:
         documents = {document.id: document for document in options.dataset.documents}
-        return cls(options, settings, store, progress, documents, _messages(options))
+        return cls(options, settings, store, progress, documents, messages(options))
 
     def run(self, contender: Contender, file: Prepared, contender_id: int) -> None:
         """Ask what this contender has not answered yet; its figures are written when the last answer is there."""
@@ -705,7 +726,7 @@ class _Session:
             return
         self.store.set_contender(contender_id, **_source_columns(contender, file), status="running", error=None)
         is_file = isinstance(file, GgufFile)
-        if is_file and not self.options.fresh:
+        if isinstance(file, GgufFile) and not self.options.fresh and _is_asked_alike_everywhere(file):
             self._reuse(contender_id)
         answered = self.store.answered(contender_id)
         missing = {document_id: text for document_id, text in self.messages.items() if document_id not in answered}
@@ -780,6 +801,8 @@ class _Session:
         if isinstance(file, Endpoint):
             return endpoint_stage.answers(file, spec, task, missing, _served(before))
         settings = _settings_of(contender, self.settings)
+        if before["gpu_layers"] is not None and self.store.answered(before["id"]):
+            settings = replace(settings, gpu_layers=str(before["gpu_layers"]))  # as the answers that are there
         return run_stage.run(file, spec, task, self.messages, settings, missing=list(missing), progress=self.progress)
 
     def _warn_of_idle_gpu(self, contender: Contender, loaded: Loaded) -> None:

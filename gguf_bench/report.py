@@ -92,7 +92,7 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
     title = f"run {run['id']}" + (f" {run['name']!r}" if run["name"] else "")
     excerpt = "whole texts" if run["excerpt_chars"] is None else f"excerpts of {run['excerpt_chars']} characters"
     console.print(Text(f"{title}: {run['n_documents']} documents of {run['dataset']}, {excerpt}"))
-    if "n_parallel" in run["settings"]:  # earlier versions had no choice
+    if "n_parallel" in run["settings"] and any(row["file_sha256"] for row in comparison.leaderboard):
         console.print(Text(f"every file {_computed(run['settings'])}"))
     priced = any(row["usd_per_document"] is not None for row in comparison.leaderboard)
     numbers = ("Size", "$/1k docs" if priced else "Bits/w", "EPS score [95 %]", "Exact", "Docs/min", "Memory")
@@ -105,7 +105,7 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
 
 
 def _computed(settings: Mapping[str, Any]) -> str:
-    """How answers were computed, so far as it changes them: 'computed 8 documents at once, ...'."""
+    """The shape that answers were computed in, the same for every file: 'computed 8 documents at once, ...'."""
     at_once = "one document" if settings["n_parallel"] == 1 else f"{settings['n_parallel']} documents"
     attention = "flash attention" if settings["flash_attention"] else "plain attention"
     return (
@@ -147,6 +147,9 @@ def _leaderboard_cells(row: Row, *, priced: bool) -> Iterator[str]:
 
 
 def _remarks(leaderboard: Sequence[Row]) -> Iterator[str]:
+    on_gpu = {row["gpu_layers"] for row in leaderboard if row["gpu_layers"] is not None}
+    if 0 in on_gpu and len(on_gpu) > 1:
+        yield "some files were computed on a GPU and others on the CPU alone: their speeds do not compare"
     for row in leaderboard:
         name = " ".join(filter(None, [row["model"], row["quant"]]))
         if row["error"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gguf_bench.child import Child, Event, patience
@@ -32,7 +32,7 @@ def run(
     """Ask `gguf` `messages` (document id -> user message), or those of them that are `missing`, greedily.
 
     Yields Loaded, then an Answer a document as soon as it is there, then Finished. A prompt longer than the context
-    is answered `over_context` at once, before anything is loaded onto a GPU for it. Leaving the iterator early ends
+    is answered `over_context`, before any other is asked. Leaving the iterator early ends
     the child. Raises ModelError with the child's reason, ChildDied where it was killed.
     """
     job = {
@@ -63,10 +63,11 @@ def run(
 
 @dataclass
 class _Sitting:
-    """How far the child has come: its last word on what it puts onto GPUs, and whether any answer came."""
+    """How far the child has come: its last word on what it puts onto GPUs, and which documents it is through with."""
 
     last_offload: Event | None = None
     has_answered: bool = False
+    too_long: set[str] = field(default_factory=set)
 
 
 def _sit(
@@ -103,7 +104,9 @@ def _sit(
                     case "beat":
                         child.patience_seconds = _patience(gguf, settings, child)
                     case "over_context":
-                        yield _answer(event, messages, "over_context")
+                        if event["document_id"] not in sitting.too_long:  # said by the child before, too
+                            sitting.too_long.add(event["document_id"])
+                            yield _answer(event, messages, "over_context")
                     case "answer":
                         sitting.has_answered = True
                         yield _answer(event, messages, "answered")

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -168,16 +168,13 @@ def run(job: Job, emit: Emit, _lines: Lines) -> None:
     for document_id, length in prepared.too_long:
         if document_id in missing:
             emit("over_context", document_id=document_id, prompt_tokens=length)
-    context.keep_prefix(prepared.prefix)
+    asked = [(document_id, tokens) for document_id, tokens in prepared.asked if document_id in missing]
+    if asked:
+        context.keep_prefix(prepared.prefix)
     engine = Engine(
-        model,
-        context,
-        prepared.grammar,
-        settings["max_answer_tokens"],
-        jump_forward=settings["jump_forward"],
-        beat=_Beat(emit),
+        model, context, prepared.grammar, settings["max_answer_tokens"], jump_forward=settings["jump_forward"]
     )
-    for answered in engine.answers((name, tokens) for name, tokens in prepared.asked if name in missing):
+    for answered in engine.answers(asked):
         emit(
             "answer",
             document_id=answered.document_id,
@@ -208,36 +205,51 @@ def calibrate(job: Job, emit: Emit, _lines: Lines) -> None:
     model = _with_layers(job, emit, attempt)
     ((_, message),) = job["prompts"]
     tokens = PromptMaker(model, job["template_kwargs"]).tokens(message)[: model.context_train - MEASURE_STEPS - 2]
-    n_prompt_tokens, n_measured = len(tokens), 0
+    n_measured = 0
     for number, choice in enumerate(job["choices"]):
+        layout = _layout(settings | choice, len(tokens) + MEASURE_STEPS + 2)
         try:
-            context = Context(model, _layout(settings | choice, n_prompt_tokens + MEASURE_STEPS + 2))
+            n_measured = n_measured or _measurable_tokens(model, layout, tokens)
+            seconds = _seconds_per_token(model, layout, tokens[:n_measured])
         except ModelError:
             continue
-        context.start(0, tokens[:MEASURE_TOKENS])  # the first decode makes room and wakes threads
-        if not n_measured:
-            started = time.monotonic()
-            context.start(0, tokens[:MEASURE_TOKENS])
-            rate = MEASURE_TOKENS / (time.monotonic() - started)
-            n_measured = min(n_prompt_tokens, max(MEASURE_TOKENS, int(rate * MEASURE_SECONDS)))
-        started = time.monotonic()
-        context.keep_prefix(tokens[:n_measured])
-        prompt_seconds = time.monotonic() - started
-        sequences = range(context.n_parallel)
-        for sequence in sequences:
-            context.start(sequence, [*tokens[:n_measured], tokens[0]])
-        step_seconds = []
-        for _ in range(MEASURE_STEPS):
-            started = time.monotonic()
-            context.extend_each(dict.fromkeys(sequences, tokens[0]))
-            step_seconds.append(time.monotonic() - started)
+        prompt_seconds, step_seconds = seconds
         emit(
             "measured",
             choice=number,
-            prompt_tokens=n_prompt_tokens,
-            prompt_seconds_per_token=prompt_seconds / n_measured,
-            step_seconds_per_token=statistics.median(step_seconds) / context.n_parallel,
+            prompt_tokens=len(tokens),
+            prompt_seconds_per_token=prompt_seconds,
+            step_seconds_per_token=step_seconds,
         )
+
+
+def _measurable_tokens(model: Model, layout: Layout, tokens: Sequence[int]) -> int:
+    """How many of `tokens` are read in about MEASURE_SECONDS."""
+    context = Context(model, layout)
+    few = tokens[:MEASURE_TOKENS]
+    context.start(0, few)  # the first decode makes room and wakes threads
+    started = time.monotonic()
+    context.start(0, few)
+    rate = len(few) / (time.monotonic() - started)
+    return min(len(tokens), max(MEASURE_TOKENS, int(rate * MEASURE_SECONDS)))
+
+
+def _seconds_per_token(model: Model, layout: Layout, tokens: Sequence[int]) -> tuple[float, float]:
+    """Seconds a token of reading `tokens` as a prompt, and of generating behind it in all sequences together."""
+    context = Context(model, layout)
+    context.start(0, tokens[:MEASURE_TOKENS])
+    started = time.monotonic()
+    context.keep_prefix(tokens)
+    prompt_seconds = time.monotonic() - started
+    sequences = range(context.n_parallel)
+    for sequence in sequences:
+        context.start(sequence, [*tokens, tokens[0]])
+    step_seconds = []
+    for _ in range(MEASURE_STEPS):
+        started = time.monotonic()
+        context.extend_each(dict.fromkeys(sequences, tokens[0]))
+        step_seconds.append(time.monotonic() - started)
+    return prompt_seconds / len(tokens), statistics.median(step_seconds) / context.n_parallel
 
 
 class _Beat:
@@ -281,7 +293,7 @@ def _prepare(job: Job, emit: Emit, plan: Plan) -> _Prepared:
     started = time.monotonic()
     return _Prepared(
         model=model,
-        context=Context(model, _layout(settings, longest + settings["max_answer_tokens"])),
+        context=Context(model, _layout(settings, longest + settings["max_answer_tokens"]), beat=_Beat(emit)),
         grammar=Grammar(model, job["grammar"]) if job["grammar"] else None,
         load_seconds=load_seconds + time.monotonic() - started,
         prefix=_shared_prefix(maker.tokens(message) for message in job["samples"]),
@@ -328,7 +340,7 @@ def _cache_shape(job: Job, model: Model) -> CacheShape:
         maker, limit = PromptMaker(model, job["template_kwargs"]), context - settings["max_answer_tokens"]
         longest = sorted((message for _, message in job["prompts"]), key=len)[-8:]
         lengths = [length for message in longest if (length := len(maker.tokens(message))) <= limit]
-        context = max(lengths, default=limit) + settings["max_answer_tokens"]
+        context = max(lengths, default=0) + settings["max_answer_tokens"]
     n_seq = settings["n_parallel"] + 1  # one holds what all prompts begin with
     return CacheShape(
         n_ctx=-(-context // PAD) * PAD * n_seq,

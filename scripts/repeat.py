@@ -15,12 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gguf_bench import calibrate, llama_build, pipeline
 from gguf_bench import dataset as datasets
+from gguf_bench import llama_build, pipeline
 from gguf_bench import run as run_stage
 from gguf_bench.describe import describe
 from gguf_bench.package import find_package_gguf
-from gguf_bench.progress import SILENT
 from gguf_bench.records import Answer, Document, GgufFile, ModelSpec, Settings
 from gguf_bench.tasks import TASKS
 
@@ -34,7 +33,7 @@ def ask(
 ) -> dict[str, str]:
     """Document id -> what is answered about each `missing` one."""
     options = pipeline.options(limit=len(documents), excerpt_chars=excerpt_chars)
-    messages = pipeline._messages(options)
+    messages = pipeline.messages(options)
     spec = ModelSpec(key=gguf.path.stem, provider="file", path=gguf.path)
     events = run_stage.run(gguf, spec, TASK, messages, settings, missing=missing)
     return {event.document_id: event.output for event in events if isinstance(event, Answer)}
@@ -49,7 +48,7 @@ def ways(names: Sequence[str]) -> Mapping[str, tuple[Mapping[str, Any], Sequence
         "once more": ({}, [names]),
         "broken off twice and gone on with": ({}, [names[:cut], names[cut : 2 * cut + 1], names[2 * cut + 1 :]]),
         "`--parallel 1`": ({"n_parallel": 1}, [names]),
-        "nothing fed, `--parallel 1`": ({"n_parallel": 1, "jump_forward": False}, [names]),
+        "nothing fed": ({"jump_forward": False}, [names]),
     }
 
 
@@ -61,8 +60,7 @@ def main() -> None:
     arguments = parser.parse_args()
     documents = datasets.limit(datasets.load(datasets.DEFAULT_DATASET), arguments.docs).documents
     build = llama_build.look()
-    settings = pipeline._settings(build, pipeline.options(limit=arguments.docs), SILENT)
-    settings = replace(settings, n_parallel=calibrate.MOST_PARALLEL)
+    settings = pipeline.basic_settings(build, pipeline.options(limit=arguments.docs))
     print(
         f"{build.machine}, llama.cpp {build.version}; n = {len(documents)}, excerpts of {arguments.excerpt} characters"
     )

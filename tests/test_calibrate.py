@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gguf_bench import calibrate
+from gguf_bench import calibrate, child
 from gguf_bench.calibrate import CHOICES, Subject, Work
 from gguf_bench.gguf_header import GgufHeader, read_header
 from gguf_bench.paths import cache_folder
@@ -62,12 +63,24 @@ def test_what_could_not_be_measured_is_tried_again(headers: list[GgufHeader], mo
     assert chosen(headers[:1], [[3, 2, 1]], monkeypatch) == CHOICES[2]
 
 
+def test_one_that_broke_off_is_not_remembered(
+    headers: list[GgufHeader], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    event = {"event": "measured", "choice": 0, "prompt_tokens": 9}
+    event |= {"prompt_seconds_per_token": 1, "step_seconds_per_token": 1}
+    dying = f"import sys\nsys.stdin.readline()\nprint({json.dumps(event)!r}, flush=True)\nraise SystemExit(1)\n"
+    monkeypatch.setattr(child, "WORKER", (sys.executable, "-c", dying))
+    subject = Subject(path=tmp_path / "a.gguf", header=headers[0], settings={}, template_kwargs={})
+    assert calibrate.choose([subject], WORK, "a machine") == CHOICES[0]
+    assert not (cache_folder() / "calibration").exists()
+
+
 def test_sequences_side_by_side_are_as_many_as_the_memory_holds(headers: list[GgufHeader], smollm2: Path) -> None:
-    real = read_header(smollm2)  # 46 kB a token, 2,696 tokens a sequence: 124 MB
-    assert calibrate.n_parallel([real], WORK, 24 * GIB) == 8
-    assert calibrate.n_parallel([real], WORK, 4 * GIB) == 4
-    assert calibrate.n_parallel([real, *headers], WORK, 2 * GIB) == 2
-    assert calibrate.n_parallel([real], WORK, GIB // 4) == 1
+    real = read_header(smollm2)  # 23 kB a token, 2,696 tokens a sequence: 62 MB
+    assert calibrate.parallel_that_fits([real], WORK, 24 * GIB) == 8
+    assert calibrate.parallel_that_fits([real], WORK, 2 * GIB) == 4
+    assert calibrate.parallel_that_fits([real, *headers], WORK, GIB) == 2
+    assert calibrate.parallel_that_fits([real], WORK, GIB // 8) == 1
 
 
 @pytest.mark.model

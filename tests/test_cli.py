@@ -188,7 +188,7 @@ def test_remarks_name_a_contender_as_verdicts_do(capsys: pytest.CaptureFixture[s
     figures = dict.fromkeys(
         [
             *("size_bytes", "bits_per_weight", "eps_score", "exact_match", "documents_per_minute", "peak_rss_bytes"),
-            *("usd_per_document", "schema_kept", "error"),
+            *("usd_per_document", "schema_kept", "gpu_layers", "file_sha256", "error"),
         ]
     )
     row = {**figures, "model": "m", "quant": "Q4_1", "status": "finished", "n_documents": 9}

@@ -97,7 +97,7 @@ def logits(
     **changes: object,
 ) -> list[np.ndarray]:
     """After the prompt, after a few tokens decoded alone, and after two steps together with the neighbours."""
-    context = Context(model, layout(**changes))
+    context = Context(model, layout(n_ctx=1024, **changes))
     context.keep_prefix(prefix)
     for other, tokens in neighbours.items():
         context.start(other, tokens)
@@ -107,22 +107,31 @@ def logits(
     return found
 
 
-def check_logits(model: Model, **changes: object) -> None:
-    prompts, prefix = [tokens for _, tokens in questions(model)], shared(questions(model))
-    alone = logits(model, 0, prompts[0], {}, prefix, **changes)
-    crowd = {1: prompts[1], 2: prompts[4] * 2, 3: prompts[3]}
-    crowded = logits(model, 0, prompts[0], crowd, prefix, **changes)
-    elsewhere = logits(model, 2, prompts[0], {0: prompts[6], 3: prompts[2]}, prefix, **changes)
-    for mine, other in itertools.chain(zip(alone, crowded, strict=True), zip(alone, elsewhere, strict=True)):
-        assert np.array_equal(mine, other)
+def check_logits(model: Model, prompts: list[list[int]], prefix: list[int], **changes: object) -> None:
+    """Of a prompt shorter than its neighbours, and of one longer: what is read of a cache is as long as the longest."""
+    short, medium, long = prompts
+    for mine, others in ((short, (long, medium)), (long, (short, medium))):
+        alone = logits(model, 0, mine, {}, prefix, **changes)
+        crowded = logits(model, 0, mine, {1: others[0], 2: others[1], 3: others[1][:-5]}, prefix, **changes)
+        elsewhere = logits(model, 2, mine, {0: others[0]}, prefix, **changes)
+        for expected, found in itertools.chain(zip(alone, crowded, strict=True), zip(alone, elsewhere, strict=True)):
+            assert np.array_equal(expected, found)
+
+
+def real_prompts(model: Model) -> tuple[list[list[int]], list[int]]:
+    """Prompts of about 90, 280 and 600 tokens, and what they begin with."""
+    beginning = "<|im_start|>user\nFind the EPS and answer with JSON.\n"
+    prompts = [
+        tokens_of(model, beginning + "Sales grew in every region, by 4%. " * count + f"EPS was $1.{count}")
+        for count in (5, 22, 50)
+    ]
+    return prompts, tokens_of(model, beginning)
 
 
 @pytest.mark.model
-@pytest.mark.parametrize(("flash_attention", "kv_type"), [(True, "f16"), (False, "f16"), (True, "f32")])
-def test_logits_are_the_same_to_the_bit_whoever_is_decoded_beside_them(
-    model: Model, flash_attention: bool, kv_type: str
-) -> None:
-    check_logits(model, flash_attention=flash_attention, kv_type=kv_type)
+@pytest.mark.parametrize("flash_attention", [True, False])
+def test_logits_are_the_same_to_the_bit_whoever_is_decoded_beside_them(model: Model, flash_attention: bool) -> None:
+    check_logits(model, *real_prompts(model), flash_attention=flash_attention)
 
 
 @pytest.mark.gpu
@@ -130,7 +139,8 @@ def test_logits_are_the_same_to_the_bit_whoever_is_decoded_beside_them(
 def test_logits_are_the_same_to_the_bit_on_a_gpu(smollm2: Path, flash_attention: bool) -> None:
     if not any(device.kind == "gpu" for device in devices()):
         pytest.skip("llama.cpp sees no GPU here")
-    check_logits(Model(smollm2, gpu_layers=1000), flash_attention=flash_attention)
+    model = Model(smollm2, gpu_layers=1000)
+    check_logits(model, *real_prompts(model), flash_attention=flash_attention)
 
 
 @pytest.mark.model
@@ -201,6 +211,16 @@ def test_what_is_fed(model: Model, gbnf: str, said: tuple[str, ...], expected: t
 
 
 @pytest.mark.model
+def test_every_micro_batch_is_a_sign_of_life(model: Model) -> None:
+    beats: list[None] = []
+    context = Context(model, layout(n_ubatch=64), beat=lambda: beats.append(None))
+    context.keep_prefix(list(range(100, 200)))
+    assert len(beats) == 2
+    context.start(0, [*range(100, 200), *range(300, 450)])
+    assert len(beats) == 2 + 3
+
+
+@pytest.mark.model
 def test_an_answer_is_never_longer_than_it_may_be(model: Model) -> None:
     for count in (1, 2, 5, 9):
         for answered in answers(model, questions(model)[:2], prefix=[], max_tokens=count).values():
@@ -226,6 +246,8 @@ def test_every_kind_of_memory_answers_alike_alone_and_in_company(write: Callable
     """Some cannot drop a token, some forget what is behind a window; the prefix is shared all the same."""
     model = Model(write(tmp_path / "x.gguf"))
     random = np.random.default_rng(1)
+    long = random.integers(3, 60, 500).tolist()
+    check_logits(model, [long[:40], long[:250], long], long[:20], flash_attention=None)
     prefix = random.integers(3, 60, 40).tolist()
     prompts = [(str(n), prefix + random.integers(3, 60, 30 + 25 * n).tolist()) for n in range(5)]
     kept = {"n_ctx": 256, "grammar": None, "max_tokens": 12, "flash_attention": None}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ class FakeRuns:
         self.asked: list[tuple[str, str]] = []
         self.fail_at: int | None = None
         self.failure: Callable[[], BaseException] = lambda: ModelError("the model broke")
+        self.settings: Settings
 
     def __call__(
         self,
@@ -144,6 +146,40 @@ def test_a_stopped_run_goes_on_where_it_stopped(
     assert run_id == 1
     assert sorted(runs.asked) == sorted((f"m {q}", f"d{n}") for q in ("Q8_0", "Q2_K") for n in range(5))
     assert store.runs()[0]["status"] == "finished"
+
+
+def test_a_run_gone_on_with_keeps_what_it_began_with(
+    runs: FakeRuns, store: Store, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the layers that "auto" put on a GPU: others would compute other answers."""
+    monkeypatch.setattr(llama_build, "look", lambda: dataclasses.replace(BUILD, physical_cores=7))
+    runs.fail_at = 3
+    pipeline.compare(contenders([SPEC], []), options, store)
+    assert (runs.settings.n_threads, runs.settings.gpu_layers) == (7, "auto")
+    runs.fail_at = None
+    monkeypatch.setattr(llama_build, "look", lambda: BUILD)
+    assert pipeline.compare(contenders([SPEC], []), options, store) == 1
+    assert (runs.settings.n_threads, runs.settings.gpu_layers) == (7, "0")
+
+
+def test_another_number_side_by_side_is_another_run(runs: FakeRuns, store: Store, options: Options) -> None:
+    assert pipeline.compare(contenders([SPEC], []), options, store) == 1
+    assert pipeline.compare(contenders([SPEC], []), changed(options, n_parallel=1), store) == 2
+    assert runs.settings.n_parallel == 1
+    assert len(runs.asked) == 5 + 5
+
+
+def test_answers_that_depend_on_the_other_documents_are_not_taken_over(
+    runs: FakeRuns, store: Store, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two sets of rotary factors: the longest document decides which one is used."""
+    two_sets = SimpleNamespace(tensors=[SimpleNamespace(name="blk.0.rope_factors_long.weight")])
+    monkeypatch.setattr(pipeline, "read_header", lambda path: two_sets)
+    monkeypatch.setattr(pipeline, "calibrated", lambda asked, files, options, settings, build, progress: settings)
+    few = changed(options, dataset=datasets.limit(options.dataset, 2))
+    pipeline.compare(contenders([SPEC], []), few, store)
+    pipeline.compare(contenders([SPEC], []), options, store)
+    assert len(runs.asked) == 2 + 5
 
 
 def test_a_failed_contender_has_no_score_and_the_next_one_runs(runs: FakeRuns, store: Store, options: Options) -> None:

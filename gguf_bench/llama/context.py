@@ -8,7 +8,7 @@ that always have a row for every sequence, needed or not. See docs/engine.md for
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,10 +45,12 @@ class Layout:
 class Context:
     """A KV cache for the sequences 0 … n_parallel - 1, and one more that keeps the tokens all prompts begin with.
 
-    Raises ModelError where there is no memory for it, or llama.cpp cannot compute this model so.
+    `beat` is called after every decode, of a micro-batch at most: a sign of life. Raises ModelError where there is no
+    memory for it, or llama.cpp cannot compute this model so.
     """
 
-    def __init__(self, model: Model, layout: Layout) -> None:
+    def __init__(self, model: Model, layout: Layout, beat: Callable[[], None] = lambda: None) -> None:
+        self._beat = beat
         self.n_ctx = -(-layout.n_ctx // PAD) * PAD
         self.n_parallel, self._n_ubatch = layout.n_parallel, layout.n_ubatch
         n_sequences = layout.n_parallel + 1
@@ -91,6 +93,7 @@ class Context:
 
     def start(self, sequence: int, tokens: Sequence[int]) -> tuple[Logits, int]:
         """Make `sequence` hold exactly `tokens`; (logits after the last one (n_vocab,), how many had to be decoded)."""
+        log().errors.clear()
         self._clear(sequence)
         n_kept = len(self._prefix)
         if 0 < n_kept < len(tokens) and list(tokens[:n_kept]) == self._prefix:
@@ -149,6 +152,7 @@ class Context:
         code = llama_cpp.llama_decode(self.handle, self._batch.batch)
         if code != 0:
             raise ModelError(f"llama_decode failed with {code}{log().why()}")
+        self._beat()
 
     def _logits(self, row: int) -> Logits:
         pointer = llama_cpp.llama_get_logits_ith(self.handle, row)

@@ -38,8 +38,8 @@ class Grammar:
         """(tokens of the text that must come next, whether the answer is complete with it).
 
         The text is spelled as the vocabulary spells it behind the byte `behind`, where that is not part of a token that
-        reaches into the text. Its last tokens are left to the model where
-        a longer token could begin inside the text and end behind it: ' ' is not fed where the model may say ' null'.
+        reaches into the text. Its last tokens are left to the model where a longer one could begin inside the text and
+        end behind it: ' ' is not fed where the model may say ' null'.
         What comes back depends on nothing but the text, `behind` and what may follow, whatever was asked before.
         """
         text, follows, is_complete = self._forced(state)

@@ -14,12 +14,15 @@ ERROR, WARN = 4, 3
 """ggml's log levels (llama-cpp-python's own table is off by one)."""
 
 
+MOST_ERRORS = 20
+
+
 class Log:
     """llama.cpp's log: `recent` lines for reading facts back, `errors` for saying why something failed."""
 
     def __init__(self) -> None:
         self.recent: deque[str] = deque(maxlen=2000)
-        self.errors: deque[str] = deque(maxlen=20)
+        self.errors: list[str] = []
         self.on_line: Callable[[str], None] | None = None
         self._level, self._partial = 0, ""
         self._callback = llama_cpp.llama_log_callback(self._hear)  # kept: llama.cpp holds only the pointer
@@ -32,7 +35,7 @@ class Log:
             self.recent.append(line)
             if self._level in (WARN, ERROR):
                 os.write(2, (line + "\n").encode())
-            if self._level == ERROR and line.strip():
+            if self._level == ERROR and line.strip() and len(self.errors) < MOST_ERRORS:
                 self.errors.append(line.strip())
             if self.on_line is not None:
                 self.on_line(line)
