@@ -87,7 +87,7 @@ def test_kill_9_loses_and_doubles_nothing(
 
     `scripts/kill_9.py` does so at random moments.
     """
-    compare = ["compare", smollm2, "--dataset", releases]
+    compare = ["compare", smollm2, "--dataset", releases, "--parallel", "2"]  # so that not all end at once
     whole, broken = tmp_path / "whole.db", tmp_path / "broken.db"
     assert gguf_bench("--db", whole, *compare).returncode == 0
     expected = answers_of(whole)
@@ -112,7 +112,7 @@ def test_ctrl_c_stops_soon_and_the_run_goes_on_later(
     smollm2: Path, releases: Path, tmp_path: Path, gguf_bench: Command
 ) -> None:
     database = tmp_path / "results.db"
-    compare = ["--db", str(database), "compare", str(smollm2), "--dataset", str(releases)]
+    compare = ["--db", str(database), "compare", str(smollm2), "--dataset", str(releases), "--parallel", "2"]
     process = subprocess.Popen(
         [sys.executable, "-m", "gguf_bench", *compare],
         cwd=tmp_path,
