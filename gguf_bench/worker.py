@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import resource
 import statistics
 import sys
@@ -356,7 +357,10 @@ def _cache_shape(job: Job, model: Model) -> CacheShape:
 
 
 def _peak_rss_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in kB
+    """The most memory that this process held. getrusage would begin with that of the process it was forked from."""
+    status = Path("/proc/self/status")
+    peak = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
+    return 1024 * (int(peak[1]) if peak else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def chat(job: Job, emit: Emit, lines: Lines) -> None:

@@ -413,11 +413,12 @@ def hostile_trial(folder: Path, smollm2: Path) -> tuple[Trial, list[str]]:
     ]
     good = small.write(folder / "good.gguf")
     before = (
-        "import atexit, resource, sys\n"
+        "import atexit, pathlib, re, sys\n"
         "from gguf_bench import child\n"
         "child.patience = lambda *_, **__: 30.0\n"
         "child.PATIENCE_SECONDS = child.ASK_PATIENCE_SECONDS = 30.0\n"
-        "peak = lambda: print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)\n"
+        "status = pathlib.Path('/proc/self/status')\n"
+        "peak = lambda: print('peak', re.search(r'VmHWM:\\s*(\\d+)', status.read_text())[1], file=sys.stderr)\n"
         "atexit.register(peak)\n"
     )
     return Trial(folder, [*paths, good, "--limit", "1", "--excerpt", "400"], before).start(), list(hostile_gguf.HOSTILE)

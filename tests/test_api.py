@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,9 +51,10 @@ def test_a_benchmark_from_a_program(smollm2: Path, releases: Path, tmp_path: Pat
 
 def test_a_cancelled_benchmark_stops_and_goes_on_later(smollm2: Path, releases: Path, tmp_path: Path) -> None:
     runner = create_benchmark_runner(db=tmp_path / "results.db")
+    two_at_a_time: dict[str, Any] = {"dataset": str(releases), "parallel": 2}
 
     async def cancel_after_the_first_answer() -> None:
-        running = asyncio.create_task(runner.run_benchmark(models=["smollm2_135m"], dataset=str(releases)))
+        running = asyncio.create_task(runner.run_benchmark(models=["smollm2_135m"], **two_at_a_time))
         while not (tmp_path / "results.db").exists() or not answers():
             await asyncio.sleep(0.02)
         running.cancel()
@@ -67,7 +69,7 @@ def test_a_cancelled_benchmark_stops_and_goes_on_later(smollm2: Path, releases: 
 
     asyncio.run(cancel_after_the_first_answer())
     assert 0 < answers() < 5
-    result = asyncio.run(runner.run_benchmark(models=["smollm2_135m"], dataset=str(releases)))
+    result = asyncio.run(runner.run_benchmark(models=["smollm2_135m"], **two_at_a_time))
     assert (result.run_id, answers()) == (1, 5)
 
 

@@ -38,7 +38,8 @@ def logits(path: Path, adapter: Path | None = None) -> Array:
     """Logits (vocabulary) after TOKENS."""
     model = Model(path, adapter=adapter)
     layout = Layout(n_ctx=PAD, n_parallel=1, n_threads=1, n_ubatch=64, flash_attention=None, kv_type="f16")
-    found, _ = Context(model, layout).start(0, TOKENS)
+    context = Context(model, layout)  # kept: the logits are its memory
+    found, _ = context.start(0, TOKENS)
     return np.array(found)
 
 

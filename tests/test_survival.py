@@ -367,7 +367,7 @@ def test_no_descriptor_stays_open(worker: Callable[[str], None]) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         child.ask({}, what="x")
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 # --- an interrupt that is lost ---
