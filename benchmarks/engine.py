@@ -432,7 +432,8 @@ def our_settings(work: Work) -> Settings:
     build = llama_build.look()
     spec = ModelSpec(key="", provider="file", path=work.gguf.path, template_kwargs=work.template_kwargs)
     asked, files = [pipeline.Contender(spec, None)], [work.gguf]
-    settings = pipeline.calibrated(asked, files, options, pipeline.basic_settings(build, options), build)
+    basic = pipeline.basic_settings(build, options)
+    settings = pipeline.calibrated(asked, files, list(work.messages.values()), options, basic, build)
     return replace(settings, template_kwargs=work.template_kwargs)
 
 

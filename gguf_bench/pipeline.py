@@ -426,16 +426,18 @@ def compare(asked: Sequence[Contender], options: Options, store: Store, progress
         files = [_prepared(contender, store, progress) for contender in asked]
         settings = basic_settings(build, options, progress)
         found = _run_to_go_on_with(key, files, options, settings, store)
+        if found is not None and _is_through(found[0], store):
+            _price(asked, store.contenders(found[0]), store)
+            return found[0]
+        prompts = messages(options)
         if found is None:
-            settings = calibrated(asked, files, options, settings, build, progress)
+            settings = calibrated(asked, files, list(prompts.values()), options, settings, build, progress)
             found = _created(key, asked, options, settings, build, store), settings
         run_id, settings = found
         rows = store.contenders(run_id)
-        if all(row["status"] == "finished" for row in rows) and store.run(run_id)["status"] == "finished":
-            _price(asked, rows, store)
-            return run_id
         store.set_run(run_id, status="running")
-        session = _Session.of(options, settings, store, progress)
+        documents = {document.id: document for document in options.dataset.documents}
+        session = _Session(options, settings, store, progress, documents, prompts)
         try:
             for contender, file, row in zip(asked, files, rows, strict=True):
                 if row["status"] != "finished":
@@ -445,6 +447,11 @@ def compare(asked: Sequence[Contender], options: Options, store: Store, progress
             raise
         store.set_run(run_id, status="finished", finished=now())
         return run_id
+
+
+def _is_through(run_id: int, store: Store) -> bool:
+    finished = all(row["status"] == "finished" for row in store.contenders(run_id))
+    return finished and store.run(run_id)["status"] == "finished"
 
 
 Prepared = GgufFile | Endpoint | GgufBenchError
@@ -505,18 +512,18 @@ def _began_with(run: Row) -> Settings | None:
 def calibrated(
     asked: Sequence[Contender],
     files: Sequence[Prepared],
+    prompts: Sequence[str],
     options: Options,
     settings: Settings,
     build: llama_build.Build,
     progress: Progress = SILENT,
 ) -> Settings:
-    """`settings` with what suits this machine and all the files best, measured: the same for every contender."""
+    """`settings` with what suits this machine, all the files and `prompts` best: the same for every contender."""
     pairs = [(contender.spec, file) for contender, file in zip(asked, files, strict=True) if isinstance(file, GgufFile)]
     headers = {}
     for _, file in pairs:
         with suppress(GgufBenchError):  # the run itself will say what is wrong with the file
             headers[file.path] = read_header(file.path)
-    prompts = list(messages(options).values())
     if not headers or not prompts:
         return settings
     work = calibrate.work(
@@ -713,11 +720,6 @@ class _Session:
     progress: Progress
     documents: Mapping[str, Document]
     messages: Mapping[str, str]
-
-    @classmethod
-    def of(cls, options: Options, settings: Settings, store: Store, progress: Progress) -> _Session:
-        documents = {document.id: document for document in options.dataset.documents}
-        return cls(options, settings, store, progress, documents, messages(options))
 
     def run(self, contender: Contender, file: Prepared, contender_id: int) -> None:
         """Ask what this contender has not answered yet; its figures are written when the last answer is there."""

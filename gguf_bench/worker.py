@@ -211,10 +211,9 @@ def calibrate(job: Job, emit: Emit, _lines: Lines) -> None:
         layout = _layout(settings | choice, len(tokens) + MEASURE_STEPS + 2)
         try:
             n_measured = n_measured or _measurable_tokens(model, layout, tokens)
-            seconds = _seconds_per_token(model, layout, tokens[:n_measured])
+            prompt_seconds, step_seconds = _seconds_per_token(model, layout, tokens[:n_measured])
         except ModelError:
             continue
-        prompt_seconds, step_seconds = seconds
         emit(
             "measured",
             choice=number,

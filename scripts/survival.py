@@ -232,6 +232,12 @@ def killed(number: signal.Signals) -> Fault:
     return Fault(f"{number.name}", how, (f"died ({number.name})",), send(number, answering))
 
 
+def stopped(name: str, verb: str, moment: Callable[[Trial], list[int]]) -> Fault:
+    how = f"SIGSTOP sent to the child while it {verb}, patience cut to 4 s"
+    says = ("hung: nothing was heard from it for 4 s",)
+    return Fault(name, how, says, send(signal.SIGSTOP, moment), before=IMPATIENT)
+
+
 FAULTS = (
     killed(signal.SIGSEGV),
     killed(signal.SIGABRT),
@@ -243,20 +249,8 @@ FAULTS = (
         prefix=("prlimit", f"--as={MEMORY_LIMIT}"),
         make=lambda file: hostile_gguf.large(file, TOO_LARGE),
     ),
-    Fault(
-        "load hangs",
-        "SIGSTOP sent to the child while it loads, patience cut to 4 s",
-        ("hung: nothing was heard from it for 4 s",),
-        send(signal.SIGSTOP, loading),
-        before=IMPATIENT,
-    ),
-    Fault(
-        "answering hangs",
-        "SIGSTOP sent to the child while it answers, patience cut to 4 s",
-        ("hung: nothing was heard from it for 4 s",),
-        send(signal.SIGSTOP, answering),
-        before=IMPATIENT,
-    ),
+    stopped("load hangs", "loads", loading),
+    stopped("answering hangs", "answers", answering),
     Fault(
         "failed assertion",
         "a GGUF of no layers",

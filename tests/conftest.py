@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +83,14 @@ def process_is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def ends_within(pid: int, seconds: float) -> bool:
+    """Whether the process `pid` is gone, or goes before so many seconds have passed."""
+    deadline = time.monotonic() + seconds
+    while process_is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not process_is_alive(pid)
 
 
 def with_default_signals() -> None:

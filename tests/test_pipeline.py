@@ -175,7 +175,7 @@ def test_answers_that_depend_on_the_other_documents_are_not_taken_over(
     """Two sets of rotary factors: the longest document decides which one is used."""
     two_sets = SimpleNamespace(tensors=[SimpleNamespace(name="blk.0.rope_factors_long.weight")])
     monkeypatch.setattr(pipeline, "read_header", lambda path: two_sets)
-    monkeypatch.setattr(pipeline, "calibrated", lambda asked, files, options, settings, build, progress: settings)
+    monkeypatch.setattr(pipeline, "calibrated", lambda asked, files, prompts, options, settings, *_: settings)
     few = changed(options, dataset=datasets.limit(options.dataset, 2))
     pipeline.compare(contenders([SPEC], []), few, store)
     pipeline.compare(contenders([SPEC], []), options, store)

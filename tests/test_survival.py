@@ -18,7 +18,7 @@ from gguf_bench import child, llama_build
 from gguf_bench.child import Child, patience
 from gguf_bench.errors import ChildDied, ChildHung, ModelError, QuantizeError
 from scripts import survival
-from tests.conftest import process_is_alive, with_default_signals
+from tests.conftest import ends_within, process_is_alive, with_default_signals
 
 READ_JOB = "import os, sys, time, json; job = json.loads(sys.stdin.readline())\n"
 
@@ -325,10 +325,7 @@ def test_the_child_goes_with_its_parent_whatever_it_does(busy: str) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 2
-    while process_is_alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not process_is_alive(pid)
+    assert ends_within(pid, 2)
 
 
 def test_the_end_of_the_thread_that_started_it_leaves_a_child_alone(worker: Callable[[str], None]) -> None:

@@ -20,7 +20,7 @@ from gguf_bench.child import Child
 from gguf_bench.describe import describe
 from gguf_bench.errors import ChildDied, ModelError
 from gguf_bench.tasks import TASKS
-from tests.conftest import process_is_alive
+from tests.conftest import ends_within, process_is_alive
 
 TASK = TASKS["eps_extraction"]
 SETTINGS = {
@@ -210,10 +210,7 @@ def test_a_killed_parent_takes_the_child_along(smollm2: Path, tmp_path: Path) ->
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 10
-    while process_is_alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not process_is_alive(pid)
+    assert ends_within(pid, 10)
 
 
 def test_the_child_never_sees_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
