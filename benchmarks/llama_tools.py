@@ -1,14 +1,16 @@
-"""llama.cpp's own programs, built from the sources and with the flags of the llama.cpp that answers here.
+"""llama.cpp's own programs, built from the sources of the llama.cpp that answers here.
 
     python benchmarks/llama_tools.py
 
 Prints the folder of llama-server, llama-bench and llama-batched-bench; minutes the first time, at once after that. The
-wheel of llama-cpp-python brings none of them, and another build of llama.cpp would be another measurement.
+wheel of llama-cpp-python brings none of them. Beside them lie llama.cpp's libraries as its sources build them by
+default; with `our_libraries` on LD_LIBRARY_PATH the programs run on those of .venv instead.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shlex
 import shutil
@@ -31,7 +33,7 @@ OPTIONS = (
 
 def tools() -> Path:
     """The folder with TOOLS, built where they are not there yet: for CUDA if .venv is."""
-    environment = install.build_environment(cuda=bool(install.read_stamp().get("cuda")))
+    environment = install.build_environment(cuda=bool(install.read_stamp().get("cuda")), openblas=None)
     options = [*OPTIONS, *shlex.split(environment.pop("CMAKE_ARGS"))]
     made_by = [
         install.llama_version(), *options, *(environment.get(name, "") for name in ("CFLAGS", "CXXFLAGS")),
@@ -45,6 +47,14 @@ def tools() -> Path:
         run(environment, "cmake", "-S", str(sources), "-B", str(folder), "-G", "Ninja", *options)
         run(environment, "cmake", "--build", str(folder), "--target", *TOOLS)
     return folder / "bin"
+
+
+def our_libraries() -> Path:
+    """The folder of the llama.cpp that answers here."""
+    found = importlib.util.find_spec("llama_cpp")
+    if found is None or found.origin is None:
+        raise SystemExit("llama-cpp-python is not installed here: `make install`, then .venv/bin/python")
+    return Path(found.origin).parent / "lib"
 
 
 def build_programs() -> list[str]:
