@@ -9,7 +9,9 @@ without its period is worth nothing. What is taken keeps its order and its chara
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 EXCERPT_VERSION = "1"
 """Raised whenever the same text could give another excerpt."""
@@ -178,3 +180,44 @@ def _joined(text: str, units: list[_Unit], taken: list[int]) -> str:
     if parts and last != len(units) - 1:
         parts.append(f"\n{GAP}")
     return "".join(parts)
+
+
+# --------------------------------------------------------------------------------------------------------------- recall
+
+_PRINTED = re.compile(r"(?P<currency>[$€£¥]\s?[(\-−–—]?\s?)?(?P<number>(?:\d[\d.,]*)?\d|\.\d+)(?P<percent>\s?%)?")
+_DECIMAL_COMMA = re.compile(r"\d+,\d\d?|0,\d{3}")
+_CENTS = re.compile(r"\b(?:cents?|pence|cps)\b|¢|(?<=\d)[cp]\b", re.IGNORECASE)
+
+
+def gold_kept(text: str, gold: Mapping[str, Decimal | None]) -> dict[str, bool | None]:
+    """For each field of `gold`: whether its figure is printed in `text` (an excerpt); None where the gold is null.
+
+    Any spelling counts: 0.57, .57, (0.57), −0.57, 0,57, 57 cents (where the text speaks of cents on the same line or
+    above). Signs are not compared, since "a loss of $0.57" prints none. The number must be a whole one: 10.57, 0.571,
+    2023 and 57% hold no 0.57 and no 57. One without a decimal point counts where the gold has none either, behind a
+    currency sign, or as cents. What is kept may stand for another figure that is equal to it, such as a dividend.
+    """
+    cents = _CENTS.search(text)
+    line_of_cents = len(text) if cents is None else text.rfind("\n", 0, cents.start()) + 1
+    dollars_printed: set[Decimal] = set()
+    whole_printed: set[Decimal] = set()
+    for match in _PRINTED.finditer(text):
+        number = match["number"]
+        if match["percent"] or len(number) > 20:
+            continue
+        number = number.replace(",", ".") if _DECIMAL_COMMA.fullmatch(number) else number.replace(",", "")
+        if number.count(".") > 1:
+            continue
+        value = Decimal(number)
+        if "." in number or match["currency"]:
+            dollars_printed.add(value)
+        else:
+            whole_printed.add(value)
+        if match.start() >= line_of_cents:
+            dollars_printed.add(value.scaleb(-2))
+    return {
+        field: None
+        if figure is None
+        else abs(figure) in dollars_printed or ("." not in str(figure) and abs(figure) in whole_printed)
+        for field, figure in gold.items()
+    }

@@ -4,11 +4,12 @@ import json
 import os
 import re
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from gguf_bench.excerpt import DEFAULT_EXCERPT_CHARS, GAP, excerpt
+from gguf_bench.excerpt import DEFAULT_EXCERPT_CHARS, GAP, excerpt, gold_kept
 
 ROOT = Path(__file__).resolve().parent.parent
 DEV_DATA = Path(os.environ.get("GGUF_BENCH_DEV_DATA") or ROOT.parent / "shared" / "data" / "real_eps_dev.jsonl")
@@ -135,3 +136,33 @@ def test_real_releases_keep_their_gold(budget, figures, rows):
     assert len(kept) == 110
     assert sum(figure for figure, _ in kept) / len(kept) >= figures
     assert sum(row for _, row in kept) / len(kept) >= rows
+
+
+@pytest.mark.parametrize(
+    ("text", "figure", "kept"),
+    [
+        ("Basic | 0.57", "-0.57", True),
+        ("Basic | $(.57)", "-0.57", True),
+        ("a loss of $0.57.", "-0.57", True),
+        ("Basic | (0.570)", "-0.57", True),
+        ("Basic −0,57 €", "-0.57", True),
+        ("$0.55/$0.57, up 4%", "0.57", True),
+        ("Diluted | 12.3 cents", "0.123", True),
+        ("Earnings per share (cents)\nBasic | 57 | 51", "0.57", True),
+        ("Basic EPS of 57¢", "0.57", True),
+        ("an adjusted $2 per share", "2.00", True),
+        ("Basic | 1,152", "1152", True),
+        ("Basic | 10.57", "0.57", False),
+        ("Basic | 0.571", "0.57", False),
+        ("version 1.0.57", "0.57", False),
+        ("Basic | 57", "0.57", False),
+        ("up 57%, to 60 cents", "0.57", False),
+        ("57 rooms were let.\nEarnings in cents", "0.57", False),
+        ("Basic | 2 | 3", "2.00", False),
+        ("Basic | 0.57%", "0.57", False),
+        ("", "0.57", False),
+        ("9" * 5000, "0.57", False),
+    ],
+)
+def test_a_kept_figure_is_one_that_is_printed_whole(text, figure, kept):
+    assert gold_kept(text, {"basic": Decimal(figure), "diluted": None}) == {"basic": kept, "diluted": None}

@@ -21,7 +21,7 @@ LAYERS = {
         # llama.cpp, and the child process it runs in
         *("llama", "chat_template", "engine", "worker", "child", "llama_build", "tiny_gguf", "gguf_header", "offload"),
         # tasks, and what they are made of
-        *("tasks", "score", "excerpt"),
+        *("tasks", "score", "excerpt", "baselines"),
         *("sqlite_errors", "vram"),
     },
     "stages": {
