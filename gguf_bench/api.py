@@ -52,7 +52,7 @@ class ModelMetrics:
 @dataclass(frozen=True, slots=True)
 class BenchmarkResult:
     """What a run came to. `model_metrics` is keyed by the model as it was named, plus " Q4_K_M" where several
-    quantizations of it were asked for.
+    quantizations of it were asked for. Baselines are in it where they were named.
     """
 
     run_id: int
@@ -112,6 +112,7 @@ class BenchmarkRunner:
         dataset: str = datasets.DEFAULT_DATASET,
         limit: int | None = None,
         excerpt_chars: int | None = DEFAULT_EXCERPT_CHARS,
+        grammar: bool = True,
         gpu_layers: str = "auto",
         parallel: int | None = None,
         fresh: bool = False,
@@ -129,6 +130,7 @@ class BenchmarkRunner:
             dataset,
             limit=limit,
             excerpt_chars=excerpt_chars,
+            grammar=grammar,
             gpu_layers=gpu_layers,
             n_parallel=parallel,
             name=run_name,
@@ -155,7 +157,7 @@ class BenchmarkRunner:
             comparison = pipeline.comparison(run_id, store)
         finally:
             store.close()
-        rows = comparison.leaderboard
+        rows = [row for row in comparison.leaderboard if row["asked"]]
         per_model = [row["model"] for row in rows]
         metrics = {
             row["model"] if per_model.count(row["model"]) == 1 else f"{row['model']} {row['quant']}": ModelMetrics(

@@ -19,6 +19,7 @@ from typing import Any, get_args
 
 import yaml
 
+from gguf_bench.baselines import BASELINES
 from gguf_bench.errors import CatalogError, QuantizeError
 from gguf_bench.paths import config_folder, from_home
 from gguf_bench.quants import QUANTS, quant
@@ -32,6 +33,9 @@ MAX_CONTEXT = 2**31 - 1
 """What llama.cpp counts positions by: 32 bits with a sign."""
 
 MAX_CONCURRENCY = 256
+
+BASELINE_GROUP = "baselines"
+"""The group of what every run is compared with, no model among it. It is no name for a group of models.yaml."""
 
 PROVIDERS: tuple[Provider, ...] = get_args(Provider)
 
@@ -91,10 +95,12 @@ def _asked_for(path: Path, by: str) -> Path:
 def resolve(text: str, catalog: Catalog) -> ModelSpec:
     """The model that a MODEL argument names.
 
-    In this order: a key of `catalog` · a path to a .gguf file or a folder with a checkpoint · `org/name` on the Hub,
-    with `@revision` for a checkpoint, `:Q4_K_M` for a ready-made GGUF, or both. Raises CatalogError, with names that
-    look alike and the way out, when it is none of these.
+    In this order: a baseline · a key of `catalog` · a path to a .gguf file or a folder with a checkpoint · `org/name`
+    on the Hub, with `@revision` for a checkpoint, `:Q4_K_M` for a ready-made GGUF, or both. Raises CatalogError, with
+    names that look alike and the way out, when it is none of these.
     """
+    if text in BASELINES:
+        return baseline(text)
     if text in catalog.models:
         return _with_its_file(catalog.models[text], catalog)
     try:
@@ -106,11 +112,21 @@ def resolve(text: str, catalog: Catalog) -> ModelSpec:
     if text in catalog.groups:
         raise CatalogError(f"{text!r} is a group of {catalog.path}", hint=f"use --group {text}")
     way_out = "give a key of models.yaml (`gguf-bench models list`), org/name on the Hub, a folder or a .gguf file"
-    raise CatalogError(f"no model {text!r} in {catalog.path}", hint=_near(text, catalog.models) or way_out)
+    raise CatalogError(
+        f"no model {text!r} in {catalog.path}", hint=_near(text, [*catalog.models, *BASELINES]) or way_out
+    )
+
+
+def baseline(name: str) -> ModelSpec:
+    """What stands for the baseline `name` among the contenders."""
+    shown = f"{name.removeprefix('baseline_')}, no model"
+    return ModelSpec(key=name, provider="baseline", display_name=shown, group=BASELINE_GROUP)
 
 
 def group(name: str, catalog: Catalog) -> list[ModelSpec]:
     """The models of the group `name`, in the file's order. Raises CatalogError for an unknown group."""
+    if name == BASELINE_GROUP:
+        return [baseline(key) for key in BASELINES]
     if name not in catalog.groups:
         hint = _near(name, catalog.groups) or f"groups: {', '.join(catalog.groups) or 'none'}"
         raise CatalogError(f"no group {name!r} in {catalog.path}", hint=hint)
@@ -438,7 +454,9 @@ class _Reader:
             self.mistake(1, f"wanted groups of models, found {_kind(self.value(root))}")
             return
         for name, line, node in self.pairs(root, "group"):
-            if not NAME.fullmatch(name):
+            if name == BASELINE_GROUP:
+                self.mistake(line, f"the group {name!r} is there already: what stands in every run", hint=RENAME)
+            elif not NAME.fullmatch(name):
                 self.mistake(line, f"{name!r} is no name for a group", hint="use letters, digits, '.', '_' and '-'")
             elif isinstance(node, yaml.SequenceNode):
                 self.groups[name] = []
@@ -483,6 +501,9 @@ class _Reader:
             self.mentions.append((key, line))
 
     def named_soundly(self, key: str, line: int) -> bool:
+        if key in BASELINES:
+            self.mistake(line, "is the name of a baseline, which stands in every run by itself", model=key, hint=RENAME)
+            return False
         if NAME.fullmatch(key):
             return True
         hint = "use letters, digits, '.', '_' and '-'; the Hub id goes below it, as `name`"
@@ -581,6 +602,7 @@ class _Reader:
             raise _Unread(message, file=self.path, line=line, model=model, key=key, hint=hint) from error
 
 
+RENAME = "choose another name"
 TEXT_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "timestamp", "merge")}
 
 

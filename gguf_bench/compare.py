@@ -67,6 +67,21 @@ def summarise(
     }
 
 
+def by_tier(scores: Mapping[str, float], tiers: Mapping[str, str]) -> dict[str, dict[str, float | int]]:
+    """Tier -> {"n_documents", "eps_score"} of one contender, in the order of `tiers` (document id -> tier).
+
+    `scores` maps document ids to scores. Empty where no document has a tier.
+    """
+    found: dict[str, list[float]] = {tier: [] for tier in tiers.values()}
+    for document_id, score in scores.items():
+        found[tiers[document_id]].append(score)
+    return {
+        tier: {"n_documents": len(values), "eps_score": math.fsum(values) / len(values)}
+        for tier, values in found.items()
+        if values and any(tiers.values())
+    }
+
+
 def interval(
     values: Sequence[float], clusters: Sequence[str], level: float = 0.95
 ) -> tuple[float | None, float | None]:

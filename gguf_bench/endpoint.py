@@ -120,17 +120,24 @@ def find(spec: ModelSpec) -> Endpoint:
 
 
 def answers(
-    endpoint: Endpoint, spec: ModelSpec, task: Task, messages: Mapping[str, str], before: Served | None = None
+    endpoint: Endpoint,
+    spec: ModelSpec,
+    task: Task,
+    messages: Mapping[str, str],
+    before: Served | None = None,
+    *,
+    grammar: bool = True,
 ) -> Iterator[Served | Answer]:
     """Ask the server every one of `messages` (document id -> user message), several at a time, at temperature 0.
 
+    With `grammar` the server is asked to hold answers to the task's form, as well as it can; else they are free.
     Yields an Answer a document in the order they come, and Served whenever something new is known of who answers.
     A prompt that does not fit the server's context is `over_context`. `before` is what was known when the contender was
     last asked: a server that has changed since raises ModelError, as does one that refuses, cannot be reached, or goes
     on failing for RETRY_SECONDS. Leaving the iterator early drops the requests in flight.
     """
     inbox: queue.SimpleQueue[Served | Answer | BaseException | None] = queue.SimpleQueue()
-    asker = _Asker(endpoint, spec, task, messages, before, inbox)
+    asker = _Asker(endpoint, spec, task, messages, before, inbox, grammar=grammar)
     loop = asyncio.new_event_loop()
     asking = loop.create_task(asker.run())
     # In a thread of its own, so that a caller may have an event loop too, and Ctrl-C finds us waiting for the inbox.
@@ -212,11 +219,14 @@ class _Asker:
         messages: Mapping[str, str],
         before: Served | None,
         inbox: queue.SimpleQueue[Any],
+        *,
+        grammar: bool,
     ) -> None:
         self._endpoint, self._spec, self._task, self._messages = endpoint, spec, task, messages
         self._before, self._inbox = before, inbox
-        self._parameters: dict[str, Any] = {"temperature": 0, "seed": 0, "max_tokens": task.max_answer_tokens}
-        self._formats = list(RESPONSE_FORMATS)
+        self._max_tokens = task.answer_tokens(grammar=grammar)
+        self._parameters: dict[str, Any] = {"temperature": 0, "seed": 0, "max_tokens": self._max_tokens}
+        self._formats = list(RESPONSE_FORMATS if grammar else RESPONSE_FORMATS[-1:])
         self._is_settled = False
         self._served_model = before.served_model if before else ""
         self._fingerprints = before.system_fingerprint.split(", ") if before and before.system_fingerprint else []
@@ -305,9 +315,8 @@ class _Asker:
             "messages": [{"role": "user", "content": message}],
             **self._parameters,
             **self._response_format(),
+            **self._template_kwargs,
         }
-        if self._spec.template_kwargs:
-            request["chat_template_kwargs"] = dict(self._spec.template_kwargs)
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 # As bytes: the client's own reading trusts the types of what it is sent.
@@ -343,7 +352,7 @@ class _Asker:
             return False
         if "max_tokens" in self._parameters and refused.names("max_tokens", "max_completion_tokens"):
             del self._parameters["max_tokens"]
-            self._parameters["max_completion_tokens"] = self._task.max_answer_tokens + THINKING_TOKENS
+            self._parameters["max_completion_tokens"] = self._max_tokens + THINKING_TOKENS
             return True
         for parameter in ("seed", "temperature"):
             if parameter in self._parameters and refused.names(parameter):
@@ -437,9 +446,16 @@ class _Asker:
     @property
     def _request(self) -> str:
         """What is stored of the requests: everything but the message."""
-        kwargs = {"chat_template_kwargs": dict(self._spec.template_kwargs)} if self._spec.template_kwargs else {}
-        asked = {"model": self._spec.model, **self._parameters, "response_format": self._formats[0], **kwargs}
-        return json.dumps(asked, sort_keys=True)
+        form = {"response_format": self._formats[0]}
+        return json.dumps(
+            {"model": self._spec.model, **self._parameters, **form, **self._template_kwargs}, sort_keys=True
+        )
+
+    @property
+    def _template_kwargs(self) -> dict[str, Any]:
+        """The template itself is the server's: a `chat_template` of the entry is for a file."""
+        kwargs = {name: value for name, value in self._spec.template_kwargs.items() if name != "chat_template"}
+        return {"chat_template_kwargs": kwargs} if kwargs else {}
 
     def _tell(self) -> None:
         served = Served(
@@ -461,7 +477,7 @@ class _Asker:
 
     def _is_over_own_context(self, prompt_tokens: int) -> bool:
         """Whether the entry's `context` is too small for prompt and answer, as it would be for a file."""
-        return self._spec.context is not None and prompt_tokens > self._spec.context - self._task.max_answer_tokens
+        return self._spec.context is not None and prompt_tokens > self._spec.context - self._max_tokens
 
     def _clean(self, text: str) -> str:
         """`text` that can be stored: without the key, and without half surrogate pairs, which are no text."""

@@ -59,6 +59,10 @@ class Build:
         return [device for device in self.devices if device["kind"] == "gpu"]
 
 
+NO_BUILD = Build(version="", system_info="", supports_gpu_offload=False, physical_cores=0, devices=())
+"""Where llama.cpp has nothing to do."""
+
+
 def installed_version() -> str:
     """llama-cpp-python's version, without importing it. Raises ModelError where it is not installed."""
     try:

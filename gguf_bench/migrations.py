@@ -221,3 +221,33 @@ ENDPOINT_COLUMNS = (
 def m004_sampled_tokens(db: Database) -> None:
     """How many of an answer's tokens the model chose; the others its grammar forced. Unknown of earlier answers."""
     db.execute("alter table answers add column sampled_tokens integer")
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m005_what_a_run_shows(db: Database) -> None:
+    """Baselines that nobody asked for, answers without a grammar, and what of the gold figures the excerpts hold."""
+    view = db["eps_scores"].schema
+    db.execute("drop view eps_scores")
+    db.execute("alter table contenders add column asked integer not null default 1")  # 0: a baseline of every run
+    db.execute(EXCERPTS)
+    shown = (
+        "contenders.asked",
+        "coalesce(json_extract(runs.settings, '$.grammar'), 1) as grammar",
+        "contenders.id as contender_id",
+    )
+    columns = "".join(f",\n        {column}" for column in shown)
+    db.execute(view.replace("contenders.wall_seconds", f"contenders.wall_seconds{columns}"))
+
+
+EXCERPTS = """
+create table excerpts (              -- what of each document the contenders of a run got to read
+    run_id integer not null references runs (id) on delete cascade,
+    document_id text not null,
+    text_chars integer not null,
+    excerpt_chars integer not null,
+    gold_figures integer not null,   -- fields that have a figure
+    gold_kept integer not null,      -- those of them whose figure stands in the excerpt
+    lost text,                       -- the others, as 'basic adjusted'; null: none
+    primary key (run_id, document_id)
+) without rowid
+"""

@@ -27,16 +27,17 @@ from gguf_bench import dataset as datasets
 from gguf_bench import endpoint as endpoint_stage
 from gguf_bench import quantize as quantize_stage
 from gguf_bench import run as run_stage
-from gguf_bench.catalog import hub_id_mistake
+from gguf_bench.baselines import BASELINES, BASELINES_VERSION
+from gguf_bench.catalog import baseline, hub_id_mistake
 from gguf_bench.describe import describe, describe_adapter
 from gguf_bench.endpoint import Endpoint
 from gguf_bench.errors import GgufBenchError, ModelError, QuantizeError
-from gguf_bench.excerpt import DEFAULT_EXCERPT_CHARS, EXCERPT_VERSION, excerpt
+from gguf_bench.excerpt import DEFAULT_EXCERPT_CHARS, EXCERPT_VERSION, excerpt, gold_kept
 from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.gguf_header import read_header
 from gguf_bench.package import find_package_gguf
 from gguf_bench.paths import cache_folder
-from gguf_bench.progress import SILENT, Progress
+from gguf_bench.progress import SILENT, Bar, Progress
 from gguf_bench.quants import Quant
 from gguf_bench.quants import quant as find_quant
 from gguf_bench.records import (
@@ -70,12 +71,14 @@ DEFAULT_QUANT = "Q4_K_M"
 class Options:
     """What a comparison was asked for, apart from its contenders. `excerpt_chars` None sends the whole text.
 
-    `n_parallel` None is as many sequences side by side as the memory allows, up to a limit.
+    `n_parallel` None is as many sequences side by side as the memory allows, up to a limit. Without `grammar` answers
+    are free.
     """
 
     task: Task
     dataset: Dataset
     excerpt_chars: int | None
+    grammar: bool = True
     gpu_layers: str = "auto"
     n_parallel: int | None = None
     name: str = ""
@@ -89,6 +92,7 @@ def options(
     *,
     limit: int | None = None,
     excerpt_chars: int | None = DEFAULT_EXCERPT_CHARS,
+    grammar: bool = True,
     gpu_layers: str = "auto",
     n_parallel: int | None = None,
     name: str = "",
@@ -110,6 +114,7 @@ def options(
         task=TASKS[task],
         dataset=documents if limit is None else datasets.limit(documents, limit),
         excerpt_chars=excerpt_chars,
+        grammar=grammar,
         gpu_layers=gpu_layers,
         n_parallel=n_parallel,
         name=name,
@@ -133,14 +138,18 @@ class Contender:
 def contenders(specs: Sequence[ModelSpec], quants: Sequence[Quant]) -> list[Contender]:
     """Every model at every one of `quants`; without any, at what its entry asks for, or Q4_K_M for a checkpoint.
 
-    What an endpoint serves is taken as it is.
+    What an endpoint serves is taken as it is, and a baseline has none.
     """
     found = [
         Contender(spec, quant)
         for spec in specs
-        for quant in (spec.provider != "openai" and quants) or (_own_quant(spec),)
+        for quant in (spec.provider not in NO_FILE and quants) or (_own_quant(spec),)
     ]
     return list({(contender.spec.key, contender.quant): contender for contender in found}.values())
+
+
+NO_FILE = ("openai", "baseline")
+"""Providers whose answers need no llama.cpp here."""
 
 
 def _own_quant(spec: ModelSpec) -> Quant | None:
@@ -150,9 +159,9 @@ def _own_quant(spec: ModelSpec) -> Quant | None:
 
 
 def _is_ready(spec: ModelSpec) -> bool:
-    """Whether the model is a GGUF already, or served from one, rather than a checkpoint to convert."""
+    """Whether the model is a GGUF already, or answers without a file, rather than a checkpoint to convert."""
     is_gguf = spec.path is not None and spec.path.suffix == ".gguf"
-    return bool(spec.provider in ("package", "openai") or spec.ready_quantization or spec.file or is_gguf)
+    return bool(spec.provider in ("package", *NO_FILE) or spec.ready_quantization or spec.file or is_gguf)
 
 
 def _is_adapter(spec: ModelSpec) -> bool:
@@ -196,6 +205,8 @@ def _fetched(
     """(folder or first GGUF part, Hub repo, commit). `check` looks at a checkpoint before its weights are fetched."""
     if spec.provider == "openai":
         raise ModelError(f"{spec.key} is served by an endpoint: there is no file of it", hint="compare it instead")
+    if spec.provider == "baseline":
+        raise ModelError(f"{spec.key} is a baseline: there is no file of it", hint="compare it instead")
     if spec.provider == "package":
         return find_package_gguf(str(spec.package), spec.file), None, None
     if spec.path is not None:
@@ -414,32 +425,37 @@ def _has_no_better_source(spec: ModelSpec) -> bool:
 def compare(asked: Sequence[Contender], options: Options, store: Store, progress: Progress = SILENT) -> int:
     """Run every contender that is not finished yet, store what it answers, and return the run's id.
 
-    A contender that fails is recorded with its reason and the next one runs. Interrupted, the run is left resumable:
-    the same call goes on where it stopped. A finished run asked for again is left as it is, unless `fresh` or a
-    contender failed in it. Raises GgufBenchError where there is nothing to compare or to compare with.
+    Beside the contenders that are asked for stand the baselines, so that every run shows what no model gives. A
+    contender that fails is recorded with its reason and the next one runs. Interrupted, the run is left resumable: the
+    same call goes on where it stopped. A finished run asked for again is left as it is, unless `fresh` or a contender
+    failed in it. Raises GgufBenchError where there is nothing to compare or to compare with.
     """
     if not asked:
         raise GgufBenchError("there is no model to compare")
     key = _run_key(asked, options)
+    everyone = _with_baselines(asked)
     with store.run_lock(key):
-        build = llama_build.look()
-        files = [_prepared(contender, store, progress) for contender in asked]
+        has_file = any(contender.spec.provider not in NO_FILE for contender in asked)
+        build = llama_build.look() if has_file else llama_build.NO_BUILD
+        files = [_prepared(contender, store, progress) for contender in everyone]
         settings = basic_settings(build, options, progress)
         found = _run_to_go_on_with(key, files, options, settings, store)
         if found is not None and _is_through(found[0], store):
-            _price(asked, store.contenders(found[0]), store)
+            _price(everyone, store.contenders(found[0]), store)
             return found[0]
-        prompts = messages(options)
+        shown = excerpts(options)
+        prompts = _messages(options, shown)
         if found is None:
-            settings = calibrated(asked, files, list(prompts.values()), options, settings, build, progress)
-            found = _created(key, asked, options, settings, build, store), settings
+            settings = calibrated(everyone, files, list(prompts.values()), options, settings, build, progress)
+            found = _created(key, everyone, len(asked), options, settings, build, store), settings
         run_id, settings = found
+        store.save_excerpts(run_id, _excerpt_rows(options, shown))
         rows = store.contenders(run_id)
         store.set_run(run_id, status="running")
         documents = {document.id: document for document in options.dataset.documents}
-        session = _Session(options, settings, store, progress, documents, prompts)
+        session = _Session(options, settings, store, progress, documents, shown, prompts)
         try:
-            for contender, file, row in zip(asked, files, rows, strict=True):
+            for contender, file, row in zip(everyone, files, rows, strict=True):
                 if row["status"] != "finished":
                     session.run(contender, file, row["id"])
         except BaseException:
@@ -449,16 +465,31 @@ def compare(asked: Sequence[Contender], options: Options, store: Store, progress
         return run_id
 
 
+def _with_baselines(asked: Sequence[Contender]) -> list[Contender]:
+    """`asked`, and behind them the baselines that are not among them."""
+    named = {contender.spec.key for contender in asked}
+    return [*asked, *(Contender(baseline(name), None) for name in BASELINES if name not in named)]
+
+
 def _is_through(run_id: int, store: Store) -> bool:
     finished = all(row["status"] == "finished" for row in store.contenders(run_id))
     return finished and store.run(run_id)["status"] == "finished"
 
 
-Prepared = GgufFile | Endpoint | GgufBenchError
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a baseline answers by: `answer(document, excerpt)` is its output."""
+
+    answer: Callable[[Document, str], str]
+
+
+Prepared = GgufFile | Endpoint | Rules | GgufBenchError
 """What a contender's answers come from, or why there will be none."""
 
 
 def _prepared(contender: Contender, store: Store, progress: Progress) -> Prepared:
+    if contender.spec.provider == "baseline":
+        return Rules(BASELINES[contender.spec.key])
     try:
         if contender.spec.provider == "openai":
             return _endpoint(contender.spec, progress)
@@ -480,8 +511,9 @@ def _endpoint(spec: ModelSpec, progress: Progress) -> Endpoint:
 
 def basic_settings(build: llama_build.Build, options: Options, progress: Progress = SILENT) -> Settings:
     """What is known of a comparison's settings before any model is looked at; see `calibrated`."""
-    extra_buffers = llama_build.extra_buffers_work()
-    if not extra_buffers and (note := llama_build.crash_note()):
+    is_needed = build != llama_build.NO_BUILD
+    extra_buffers = is_needed and llama_build.extra_buffers_work()
+    if is_needed and not extra_buffers and (note := llama_build.crash_note()):
         progress.say(note)
     return Settings(
         engine=run_stage.ENGINE,
@@ -491,9 +523,10 @@ def basic_settings(build: llama_build.Build, options: Options, progress: Progres
         gpu_layers=options.gpu_layers,
         n_threads=build.physical_cores,
         n_parallel=options.n_parallel or calibrate.USUAL_PARALLEL,
-        jump_forward=True,
+        grammar=options.grammar,
+        jump_forward=options.grammar,
         extra_buffers=extra_buffers,
-        max_answer_tokens=options.task.max_answer_tokens,
+        max_answer_tokens=options.task.answer_tokens(grammar=options.grammar),
         **calibrate.CHOICES[0],
     )
 
@@ -526,9 +559,7 @@ def calibrated(
             headers[file.path] = read_header(file.path)
     if not headers or not prompts:
         return settings
-    work = calibrate.work(
-        prompts, has_grammar=bool(options.task.grammar), max_answer_tokens=options.task.max_answer_tokens
-    )
+    work = calibrate.work(prompts, has_grammar=settings.grammar, max_answer_tokens=settings.max_answer_tokens)
     if options.n_parallel is None:
         gpu_bytes = sum(gpu["total_bytes"] for gpu in build.gpus) if options.gpu_layers != "0" else 0
         n_parallel = calibrate.parallel_that_fits(list(headers.values()), work, gpu_bytes or _memory_bytes())
@@ -547,14 +578,19 @@ def calibrated(
 
 
 def _run_key(asked: Sequence[Contender], options: Options) -> str:
-    """What makes two calls the same comparison: everything that was asked for, nothing about the machine."""
+    """What makes two calls the same comparison: everything that was asked for, nothing about the machine.
+
+    A baseline that is asked for is compared with each model, one that is not only stands beside them: two comparisons.
+    """
     identity = {
         "name": options.name,
         "task": [options.task.name, options.task.version, options.task.prompt_version, options.task.scorer_version],
         "dataset": [options.dataset.sha256, [document.id for document in options.dataset.documents]],
         "excerpt": [options.excerpt_chars, EXCERPT_VERSION],
+        "grammar": options.grammar,
         "gpu_layers": options.gpu_layers,
         "n_parallel": options.n_parallel,
+        "baselines": [BASELINES_VERSION, list(BASELINES)],
         "contenders": [[_identity(c.spec), c.quant.name if c.quant else None] for c in asked],
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
@@ -592,13 +628,14 @@ def _run_to_go_on_with(
 
 def _created(
     key: str,
-    asked: Sequence[Contender],
+    everyone: Sequence[Contender],
+    n_asked: int,
     options: Options,
     settings: Settings,
     build: llama_build.Build,
     store: Store,
 ) -> int:
-    """The id of a new run, its contenders pending."""
+    """The id of a new run, its contenders pending. The first `n_asked` of them were asked for."""
     task, dataset = options.task, options.dataset
     facts = {
         "key": key,
@@ -617,7 +654,11 @@ def _created(
         "settings": json.dumps(dataclasses.asdict(settings), sort_keys=True),
         "machine": json.dumps(_machine(build)),
         "versions": json.dumps(
-            {"gguf_bench": version("gguf-bench"), "llama_cpp": build.version, "python": platform.python_version()}
+            {
+                "gguf_bench": version("gguf-bench"),
+                "llama_cpp": build.version or None,
+                "python": platform.python_version(),
+            }
         ),
     }
     rows = [
@@ -627,10 +668,11 @@ def _created(
             "model_group": contender.spec.group,
             "parameters": contender.spec.parameters,
             "quant": contender.quant.name if contender.quant else None,
-            "settings_sha256": settings_sha256(_settings_of(contender, settings)),
+            "settings_sha256": _settings_sha256(contender, settings),
             "status": "pending",
+            "asked": position < n_asked,
         }
-        for contender in asked
+        for position, contender in enumerate(everyone)
     ]
     store.save_documents(dataset.sha256, dataset.documents)
     return store.create_run(facts, rows)
@@ -648,6 +690,13 @@ def _adapter_sha256(file: GgufFile) -> str | None:
 
 def _settings_of(contender: Contender, settings: Settings) -> Settings:
     return replace(settings, context=contender.spec.context, template_kwargs=dict(contender.spec.template_kwargs))
+
+
+def _settings_sha256(contender: Contender, settings: Settings) -> str:
+    """What the answers of a contender hang on beside the prompts; those of a baseline on nothing but its rules."""
+    if contender.spec.provider == "baseline":
+        return hashlib.sha256(f"{contender.spec.key} {BASELINES_VERSION}".encode()).hexdigest()
+    return settings_sha256(_settings_of(contender, settings))
 
 
 def _machine(build: llama_build.Build) -> dict[str, Any]:
@@ -668,8 +717,10 @@ def _memory_bytes() -> int:
     return min(physical, int(allowed)) if allowed.isdecimal() else physical
 
 
-def _source_columns(contender: Contender, file: GgufFile | Endpoint) -> dict[str, Any]:
+def _source_columns(contender: Contender, file: GgufFile | Endpoint | Rules) -> dict[str, Any]:
     """What a contender's row says of where its answers come from."""
+    if isinstance(file, Rules):
+        return {}
     if isinstance(file, Endpoint):
         return {"base_url": file.base_url, "quant": contender.spec.quantization}
     return {"file_sha256": file.sha256, "adapter_sha256": _adapter_sha256(file), "quant": file.quant}
@@ -704,21 +755,55 @@ def _is_asked_alike_everywhere(file: GgufFile) -> bool:
 
 def messages(options: Options) -> dict[str, str]:
     """Document id -> the user message that asks about it."""
-    return {
-        document.id: options.task.prompt(document, excerpt(document.text, options.excerpt_chars))
-        for document in options.dataset.documents
-    }
+    return _messages(options, excerpts(options))
+
+
+def excerpts(options: Options) -> dict[str, str]:
+    """Document id -> what of its text every contender gets to read."""
+    return {document.id: excerpt(document.text, options.excerpt_chars) for document in options.dataset.documents}
+
+
+def _messages(options: Options, shown: Mapping[str, str]) -> dict[str, str]:
+    return {document.id: options.task.prompt(document, shown[document.id]) for document in options.dataset.documents}
+
+
+def _excerpt_rows(options: Options, shown: Mapping[str, str]) -> Iterator[Row]:
+    """Rows of `excerpts`: what of the gold figures stands in the excerpts `shown`."""
+    for document in options.dataset.documents:
+        kept = {
+            field: is_kept
+            for field, is_kept in gold_kept(shown[document.id], document.gold).items()
+            if is_kept is not None
+        }
+        yield {
+            "document_id": document.id,
+            "text_chars": len(document.text),
+            "excerpt_chars": len(shown[document.id]),
+            "gold_figures": len(kept),
+            "gold_kept": sum(kept.values()),
+            "lost": " ".join(field for field, is_kept in kept.items() if not is_kept) or None,
+        }
+
+
+SAVED_TOGETHER = 50
+"""Answers of a baseline, which are there in milliseconds."""
+LONG_SECONDS = 1.0
+"""From here on a baseline's work is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """One process's work on a run. `messages` maps document ids to prompts, the same ones for every contender."""
+    """One process's work on a run.
+
+    `excerpts` and `messages` map document ids to what every contender gets to read, and is asked.
+    """
 
     options: Options
     settings: Settings
     store: Store
     progress: Progress
     documents: Mapping[str, Document]
+    excerpts: Mapping[str, str]
     messages: Mapping[str, str]
 
     def run(self, contender: Contender, file: Prepared, contender_id: int) -> None:
@@ -733,7 +818,9 @@ class _Session:
         answered = self.store.answered(contender_id)
         missing = {document_id: text for document_id, text in self.messages.items() if document_id not in answered}
         try:
-            if missing:
+            if isinstance(file, Rules):
+                self._work_out(file, missing, contender_id)
+            elif missing:
                 self._ask(contender, file, missing, contender_id)
             elif is_file:
                 self.store.reuse_figures(contender_id)
@@ -762,6 +849,37 @@ class _Session:
         document = self.documents[answer.document_id]
         fits = answer.status == "answered"
         return self.options.task.score(answer.output, document) if fits else score_over_context(document)
+
+    def _work_out(self, rules: Rules, missing: Mapping[str, str], contender_id: int) -> None:
+        """What `rules` answer. Nothing of it is timed: their speed is not a model's."""
+        name, started = contender_name(self.store.contender(contender_id)), time.monotonic()
+        bar: Bar | None = None
+        pending = list(missing.items())
+        try:
+            while pending:
+                batch, pending = pending[:SAVED_TOGETHER], pending[SAVED_TOGETHER:]
+                outputs = {
+                    document_id: rules.answer(self.documents[document_id], self.excerpts[document_id])
+                    for document_id, _ in batch
+                }
+                answers = [
+                    Answer(
+                        document_id=document_id,
+                        status="answered",
+                        prompt_sha256=prompt_sha256(message),
+                        output=outputs[document_id],
+                    )
+                    for document_id, message in batch
+                ]
+                self.store.save_answers(contender_id, [(answer, self._score(answer)) for answer in answers])
+                if bar is None and time.monotonic() - started > LONG_SECONDS:
+                    bar = self.progress.bar(name, len(self.messages), "docs")
+                    bar.advance(len(self.messages) - len(pending))
+                elif bar is not None:
+                    bar.advance(len(batch))
+        finally:
+            if bar is not None:
+                bar.close()
 
     def _ask(
         self, contender: Contender, file: GgufFile | Endpoint, missing: Mapping[str, str], contender_id: int
@@ -801,7 +919,7 @@ class _Session:
         """The answers, from where they come; `before` is the contender's row."""
         spec, task = contender.spec, self.options.task
         if isinstance(file, Endpoint):
-            return endpoint_stage.answers(file, spec, task, missing, _served(before))
+            return endpoint_stage.answers(file, spec, task, missing, _served(before), grammar=self.settings.grammar)
         settings = _settings_of(contender, self.settings)
         if before["gpu_layers"] is not None and self.store.answered(before["id"]):
             settings = replace(settings, gpu_layers=str(before["gpu_layers"]))  # as the answers that are there
@@ -817,13 +935,31 @@ class _Session:
 
 def comparison(run_id: int, store: Store) -> Comparison:
     """The stored results of a run. Raises StoreError when there is no such run."""
-    run = store.run(run_id)
-    scores: dict[str, dict[str, float]] = {}
-    for row in store.contenders(run_id):
-        if row["status"] == "finished":
-            scores[contender_name(row)] = store.scores(row["id"])
-    verdicts = compare_stage.verdicts(scores, store.companies(run_id))
-    return Comparison(run=run, leaderboard=store.leaderboard(run_id), verdicts=verdicts)
+    run, tiers = store.run(run_id), store.tiers(run_id)
+    finished = [row for row in store.contenders(run_id) if row["status"] == "finished"]
+    scores = {row["id"]: store.scores(row["id"]) for row in finished}
+    asked = {contender_name(row): scores[row["id"]] for row in finished if row["asked"]}
+    return Comparison(
+        run=run,
+        leaderboard=[
+            {**row, "tiers": compare_stage.by_tier(scores.get(row["contender_id"], {}), tiers)}
+            for row in store.leaderboard(run_id)
+        ],
+        verdicts=compare_stage.verdicts(asked, store.companies(run_id)),
+        excerpts=_recall(store.excerpts(run_id)),
+    )
+
+
+def _recall(rows: Sequence[Row]) -> dict[str, Any] | None:
+    """How much of the gold figures the excerpts of a run hold; None where nobody looked."""
+    if not rows:
+        return None
+    return {
+        "n_documents": len(rows),
+        "gold_figures": sum(row["gold_figures"] for row in rows),
+        "gold_kept": sum(row["gold_kept"] for row in rows),
+        "lost": {row["document_id"]: row["lost"].split() for row in rows if row["lost"]},
+    }
 
 
 def contender_name(row: Row) -> str:

@@ -20,11 +20,12 @@ class ModelSpec:
 
     `key` is how the user names it. `quantization` is the GGUF type an entry asks for ("Q4_K_M"),
     `ready_quantization` the type of a ready-made GGUF to look for in the Hub repo (`org/name:Q4_K_M`).
-    `path` is the absolute checkpoint folder or .gguf of provider "file".
+    `path` is the absolute checkpoint folder or .gguf of provider "file". What answers without a model is of provider
+    "baseline".
     """
 
     key: str
-    provider: Provider = "huggingface"
+    provider: Provider | Literal["baseline"] = "huggingface"
     name: str | None = None
     revision: str | None = None
     file: str | None = None
@@ -150,8 +151,9 @@ class Settings:
     version, grammar included. `build` names the llama.cpp that computes and the CPU and GPU features it uses, `machine`
     the CPU and GPUs. `gpu_layers` is what was asked for ("auto", "all" or a number).
     `n_parallel` sequences are decoded side by side, prompts in micro-batches of `n_ubatch` tokens, on a KV cache of
-    `kv_type`; with `jump_forward` what the grammar forces is not sampled. `context` caps the model's own, and
-    `template_kwargs` go to its chat template: these two differ from contender to contender.
+    `kv_type`; with `grammar` answers are held to the task's form, with `jump_forward` what it forces is not sampled.
+    `context` caps the model's own, and `template_kwargs` go to its chat template: these two differ from contender to
+    contender.
     """
 
     engine: int
@@ -164,6 +166,7 @@ class Settings:
     n_ubatch: int
     flash_attention: bool
     kv_type: str
+    grammar: bool
     jump_forward: bool
     extra_buffers: bool
     max_answer_tokens: int
@@ -239,11 +242,18 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What a run came to: its row, its leaderboard (rows of `eps_scores`, best first), and the paired verdicts."""
+    """What a run came to: its row, its leaderboard (rows of `eps_scores`, best first), and the paired verdicts.
+
+    Each row of the leaderboard has its score by tier in `tiers` as well: {tier: {"n_documents": n, "eps_score": x}},
+    empty where the documents are of none. `verdicts` are about the contenders that were asked for. `excerpts` says how
+    many of the `gold_figures` stand in the excerpts (`gold_kept`) of how many documents (`n_documents`), and which
+    fields of which document do not (`lost`); None where an earlier version made the run.
+    """
 
     run: Mapping[str, Any]
     leaderboard: list[dict[str, Any]]
     verdicts: list[Verdict]
+    excerpts: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
+import re
 import sys
+import textwrap
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -49,9 +53,24 @@ def _table(*columns: str, right: Sequence[str] = (), whole: Sequence[str] = ()) 
     return table
 
 
-def _add(table: Table, *cells: object) -> None:
+def _add(table: Table, *cells: object, style: str = "") -> None:
     """A row of plain text: what models and documents are called is never read as markup."""
-    table.add_row(*(Text("" if cell is None else str(cell)) for cell in cells))
+    table.add_row(*(Text("" if cell is None else printable(str(cell))) for cell in cells), style=style)
+
+
+def printable(text: str) -> str:
+    """`text` with what a terminal would obey (escape sequences, a change of direction) spelled out, as \\x1b."""
+    if text.isprintable():
+        return text
+    return "".join(character if _is_harmless(character) else _spelled_out(character) for character in text)
+
+
+def _is_harmless(character: str) -> bool:
+    return character.isprintable() or character in "\n\t" or unicodedata.category(character) == "Zs"
+
+
+def _spelled_out(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def print_json(value: Any) -> None:
@@ -59,7 +78,12 @@ def print_json(value: Any) -> None:
 
 
 def _json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False, default=str)
+    written = json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False, default=str)
+    return OBEYED_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
+
+
+OBEYED_IN_JSON = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What terminals obey and JSON has no escape for of its own: it may be escaped as any character may."""
 
 
 def _finite(value: Any) -> Any:
@@ -86,22 +110,80 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
     """The leaderboard of a run, what went wrong in it, and what its differences show."""
     if as_json:
         verdicts = [{**asdict(verdict), "in_words": in_words(verdict)} for verdict in comparison.verdicts]
-        print_json({"run": comparison.run, "leaderboard": comparison.leaderboard, "verdicts": verdicts})
+        print_json(
+            {
+                "run": comparison.run,
+                "leaderboard": comparison.leaderboard,
+                "verdicts": verdicts,
+                "excerpts": comparison.excerpts,
+            }
+        )
         return
     console, run = _console(), comparison.run
     title = f"run {run['id']}" + (f" {run['name']!r}" if run["name"] else "")
-    excerpt = "whole texts" if run["excerpt_chars"] is None else f"excerpts of {run['excerpt_chars']} characters"
-    console.print(Text(f"{title}: {run['n_documents']} documents of {run['dataset']}, {excerpt}"))
+    asked = [f"{run['n_documents']} documents of {run['dataset']}", _shown(run["excerpt_chars"])]
+    if not _has_grammar(run):
+        asked.append("free answers")
+    console.print(Text(f"{title}: {', '.join(asked)}"))
     if "n_parallel" in run["settings"] and any(row["file_sha256"] for row in comparison.leaderboard):
         console.print(Text(f"every file {_computed(run['settings'])}"))
     priced = any(row["usd_per_document"] is not None for row in comparison.leaderboard)
     numbers = ("Size", "$/1k docs" if priced else "Bits/w", "EPS score [95 %]", "Exact", "Docs/min", "Memory")
     table = _table("Model", "Quant", *numbers, right=numbers)
     for row in comparison.leaderboard:
-        _add(table, *_leaderboard_cells(row, priced=priced))
+        _add(table, *_leaderboard_cells(row, priced=priced), style=_style(row))
     console.print(table)
-    for line in (*_remarks(comparison.leaderboard), *(in_words(verdict) for verdict in comparison.verdicts)):
+    _print_tiers(console, comparison.leaderboard)
+    remarks = (*_recall(comparison), *_remarks(comparison.leaderboard))
+    for line in (*remarks, *(in_words(verdict) for verdict in comparison.verdicts)):
         console.print(Text(line))
+
+
+def _shown(excerpt_chars: int | None) -> str:
+    return "whole texts" if excerpt_chars is None else f"excerpts of {excerpt_chars:,} characters"
+
+
+def _has_grammar(run: Row) -> bool:
+    return bool(run["settings"].get("grammar", True))
+
+
+def _style(row: Row) -> str:
+    """What stands in every run by itself is set back."""
+    return "" if row["asked"] else "dim"
+
+
+def _print_tiers(console: Console, leaderboard: Sequence[Row]) -> None:
+    """Each contender's score by tier, where the documents are of more than one."""
+    counts = {tier: found["n_documents"] for row in leaderboard for tier, found in row["tiers"].items()}
+    if len(counts) < 2:
+        return
+    heads = [f"{tier or 'no tier'} ({count})" for tier, count in counts.items()]
+    table = _table("Score by tier", "Quant", *heads, right=heads)
+    for row in leaderboard:
+        if row["tiers"]:
+            scores = (percent(row["tiers"][tier]["eps_score"] if tier in row["tiers"] else None) for tier in counts)
+            _add(table, row["model"], row["quant"], *scores, style=_style(row))
+    console.print(table)
+
+
+NAMED_DOCUMENTS = 3
+"""Of more it is only said how many they are."""
+
+
+def _recall(comparison: Comparison) -> Iterator[str]:
+    """How many of the gold figures the contenders got to read."""
+    found = comparison.excerpts
+    if found is None:
+        return
+    shown = _shown(comparison.run["excerpt_chars"])
+    lost = f"; some are lost in {_documents(list(found['lost']), comparison.run['id'])}" if found["lost"] else ""
+    yield f"{shown} keep {found['gold_kept']:,} of {found['gold_figures']:,} gold figures{lost}"
+
+
+def _documents(names: Sequence[str], run_id: int) -> str:
+    if len(names) <= NAMED_DOCUMENTS:
+        return ", ".join(names)
+    return f"{len(names)} documents (`gguf-bench results show {run_id} --json` names them)"
 
 
 def _computed(settings: Mapping[str, Any]) -> str:
@@ -165,7 +247,8 @@ def print_runs(runs: Sequence[Row], *, as_json: bool) -> None:
     if as_json:
         print_json(list(runs))
         return
-    table = _table("Run", "Name", "Created", "Status", "Dataset", "Docs", "Models", "Failed", "Best %")
+    free = [] if all(map(_has_grammar, runs)) else ["Answers"]
+    table = _table("Run", "Name", "Created", "Status", "Dataset", "Docs", *free, "Models", "Failed", "Best %")
     for run in runs:
         _add(
             table,
@@ -175,6 +258,7 @@ def print_runs(runs: Sequence[Row], *, as_json: bool) -> None:
             run["status"],
             run["dataset"],
             run["n_documents"],
+            *(["grammar" if _has_grammar(run) else "free"] if free else []),
             run["n_contenders"],
             int(run["n_failed"]) or "",
             percent(run["best_eps_score"]),
@@ -273,7 +357,7 @@ def print_document(document: Document, *, as_json: bool) -> None:
         print_json({**_labels(document), "text": document.text})
         return
     console = _console()
-    console.out(document.text, highlight=False)
+    console.out(printable(document.text), highlight=False)
     console.out(_json(_labels(document), indent=2), highlight=False)
 
 
@@ -291,25 +375,52 @@ def print_checks(checks: Sequence[Check], *, as_json: bool) -> None:
     _console().print(table)
 
 
-def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str) -> None:
-    """Rows of a query as a "table", "csv", "json" or "nl" (one JSON object a line); `columns` all differ."""
+MAX_TABLE_ROWS = 1000
+MAX_CELL_CHARACTERS = 4000
+
+
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str) -> bool:
+    """Rows of a query as a "table", "csv", "json" or "nl" (one JSON object a line), as they come; `columns` all differ.
+
+    A table ends after MAX_TABLE_ROWS, and its cells after MAX_CELL_CHARACTERS, since it is laid out in memory: false
+    where there were more rows.
+    """
+    if form == "table":
+        remaining = iter(rows)
+        _print_table(columns, [[_cell(value) for value in row] for row in itertools.islice(remaining, MAX_TABLE_ROWS)])
+        return next(remaining, None) is None
     if form == "csv":
         writer = csv.writer(sys.stdout)
         writer.writerow(columns)
-        writer.writerows(rows)
-    elif form == "nl":
-        for row in rows:
-            sys.stdout.write(_json(dict(zip(columns, row, strict=True))) + "\n")
-    elif form == "json":
-        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        writer.writerows(_obeyed_by_nobody(rows) if sys.stdout.isatty() else rows)
+        return True
+    objects = (dict(zip(columns, row, strict=True)) for row in rows)
+    if form == "nl":
+        sys.stdout.writelines(f"{_json(each)}\n" for each in objects)
     else:
-        _print_table(columns, [[_cell(value) for value in row] for row in rows])
+        _print_json_array(objects)
+    return True
+
+
+def _print_json_array(values: Iterable[Any]) -> None:
+    """As `print_json` prints a list, one value in memory at a time."""
+    between = "["
+    for value in values:
+        sys.stdout.write(f"{between}\n{textwrap.indent(_json(value, indent=2), '  ')}")
+        between = ","
+    sys.stdout.write("[]\n" if between == "[" else "\n]\n")
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    left_out = len(text) - MAX_CELL_CHARACTERS
+    return text if left_out <= 0 else f"{text[:MAX_CELL_CHARACTERS]}… ({left_out:,} characters more)"
+
+
+def _obeyed_by_nobody(rows: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
+    return ([printable(value) if isinstance(value, str) else value for value in row] for row in rows)
 
 
 SENSIBLE_WIDTH = 12

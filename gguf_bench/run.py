@@ -45,7 +45,7 @@ def run(
         "settings": asdict(settings),
         "template_kwargs": dict(settings.template_kwargs),
         "context": spec.context,
-        "grammar": task.grammar,
+        "grammar": task.grammar if settings.grammar else None,
     }
     sitting = _Sitting()
     while True:

@@ -186,6 +186,15 @@ class Store:
         with self._writing() as connection:
             connection.executemany("insert or ignore into documents values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
+    def save_excerpts(self, run_id: int, rows: Iterable[Row]) -> None:
+        """Write what the excerpts of a run hold, rows of `excerpts`; what is there already stays."""
+        with self._writing() as connection:
+            for row in rows:
+                _insert(connection, "excerpts", {"run_id": run_id, **row}, "insert or ignore")
+
+    def excerpts(self, run_id: int) -> list[Row]:
+        return self.rows("select * from excerpts where run_id = ?", [run_id])
+
     def set_run(self, run_id: int, **columns: Any) -> None:
         self._update("runs", run_id, columns)
 
@@ -275,12 +284,12 @@ class Store:
         return self._read_run(found[0])
 
     def runs(self) -> list[Row]:
-        """Every run with how many contenders it has and how many failed, newest first."""
+        """Every run with how many contenders were asked for, the best of them, and how many failed, newest first."""
         found = self.rows(
             """
-            select runs.*, count(contenders.id) as n_contenders,
+            select runs.*, count(contenders.id) filter (where contenders.asked) as n_contenders,
                    count(contenders.id) filter (where contenders.status = 'failed') as n_failed,
-                   max(contenders.eps_score) as best_eps_score
+                   max(contenders.eps_score) filter (where contenders.asked) as best_eps_score
             from runs left join contenders on contenders.run_id = runs.id
             group by runs.id order by runs.id desc
             """
@@ -306,6 +315,15 @@ class Store:
             [run_id],
         )
         return {row["document_id"]: row["company"] for row in found}
+
+    def tiers(self, run_id: int) -> dict[str, str]:
+        """Document id -> tier, over the dataset of a run, in the order the documents were first seen in."""
+        found = self.rows(
+            "select document_id, tier from documents where dataset_sha256 ="
+            " (select dataset_sha256 from runs where id = ?) order by rowid",
+            [run_id],
+        )
+        return {row["document_id"]: row["tier"] for row in found}
 
     def leaderboard(self, run_id: int) -> list[Row]:
         """The rows of `eps_scores` of one run, best first, of equals the smaller file, failed contenders last."""
@@ -382,6 +400,6 @@ def _answer(row: Row) -> Answer:
     return Answer(status=status, **{name: row[name] for name in names})
 
 
-def _insert(connection: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:
+def _insert(connection: sqlite3.Connection, table: str, row: Mapping[str, Any], insert: str = "insert") -> int:
     columns, places = ", ".join(row), ", ".join(f":{name}" for name in row)
-    return connection.execute(f"insert into {table} ({columns}) values ({places})", row).lastrowid or 0
+    return connection.execute(f"{insert} into {table} ({columns}) values ({places})", row).lastrowid or 0

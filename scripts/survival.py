@@ -104,7 +104,7 @@ class Trial:
         return self
 
     def contenders(self) -> list[dict[str, Any]]:
-        """The rows of the store, and their numbers of answers as `n_answers`; none where there is no store yet."""
+        """The store's rows of what was asked for, with `n_answers` each; none where there is no store yet."""
         if not self.database.exists():
             return []
         with sqlite3.connect(self.database, timeout=30) as connection:
@@ -112,8 +112,8 @@ class Trial:
             try:
                 rows = connection.execute(
                     "select c.*, r.settings, (select count(*) from answers a where a.contender_id = c.id) as n_answers"
-                    " from contenders c join runs r on r.id = c.run_id where r.id = (select max(id) from runs)"
-                    " order by c.position"
+                    " from contenders c join runs r on r.id = c.run_id"
+                    " where c.asked and r.id = (select max(id) from runs) order by c.position"
                 ).fetchall()
             except sqlite3.OperationalError:  # no tables yet
                 return []

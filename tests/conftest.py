@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,6 +76,11 @@ def gguf_bench(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
 
     return run
+
+
+def asked_for(leaderboard: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of what was asked for, without the baselines that stand in every run."""
+    return [row for row in leaderboard if row["asked"]]
 
 
 def process_is_alive(pid: int) -> bool:

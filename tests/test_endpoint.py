@@ -36,7 +36,7 @@ from gguf_bench.records import Answer, ModelSpec, Served
 from gguf_bench.store import Store
 from gguf_bench.tasks import TASKS
 from gguf_bench.tasks.task import prompt_sha256
-from tests.conftest import with_default_signals
+from tests.conftest import asked_for, with_default_signals
 from tests.endpoint_server import GOOD, Asked, EndpointServer, Reply, completion, error
 
 TASK = TASKS["eps_extraction"]
@@ -60,11 +60,16 @@ def spec_of(server: EndpointServer | str, **changes: Any) -> ModelSpec:
 
 
 def ask(
-    server: EndpointServer | str, messages: dict[str, str] | None = None, before: Served | None = None, **changes: Any
+    server: EndpointServer | str,
+    messages: dict[str, str] | None = None,
+    before: Served | None = None,
+    *,
+    grammar: bool = True,
+    **changes: Any,
 ) -> tuple[dict[str, Answer], Served | None]:
     """Every answer by its document, and the last that was told of the server."""
     spec = spec_of(server, **changes)
-    events = list(endpoint.answers(endpoint.find(spec), spec, TASK, messages or MESSAGES, before))
+    events = list(endpoint.answers(endpoint.find(spec), spec, TASK, messages or MESSAGES, before, grammar=grammar))
     found = {event.document_id: event for event in events if isinstance(event, Answer)}
     served = [event for event in events if isinstance(event, Served)]
     return found, served[-1] if served else None
@@ -111,6 +116,28 @@ def test_template_kwargs_are_not_sent_unasked() -> None:
     with EndpointServer(good) as server:
         ask(server)
     assert all("chat_template_kwargs" not in asked.body for asked in server.asked)
+
+
+def test_a_template_for_files_is_not_sent() -> None:
+    """It is the server that has one."""
+    with EndpointServer(good) as server:
+        ask(server, template_kwargs={"chat_template": "{{ messages }}"})
+        assert all("chat_template_kwargs" not in asked.body for asked in server.asked)
+        _, served = ask(server, template_kwargs={"chat_template": "x", "enable_thinking": False})
+    assert server.asked[-1].body["chat_template_kwargs"] == {"enable_thinking": False}
+    assert served is not None
+    assert json.loads(served.request)["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+def test_free_answers_are_asked_for_without_a_form_and_may_be_longer() -> None:
+    with EndpointServer(good) as server:
+        found, served = ask(server, grammar=False)
+    assert len(found) == len(MESSAGES)
+    for asked in server.asked:
+        assert "response_format" not in asked.body
+        assert asked.body["max_tokens"] == TASK.max_free_answer_tokens > TASK.max_answer_tokens
+    assert served is not None
+    assert (json.loads(served.request)["response_format"], served.schema_kept) == ("text", None)
 
 
 @pytest.mark.parametrize(("concurrency", "expected"), [(None, 4), (1, 1), (3, 3)])
@@ -748,7 +775,7 @@ def test_an_endpoint_is_scored_and_stored_with_where_it_came_from(store: Store, 
     with EndpointServer(reader) as server:
         asked = contenders([spec_of(server, quantization="Q4_1", **PRICES)], [quant("Q8_0"), quant("Q2_K")])
         run_id = pipeline.compare(asked, options, store)
-    (row,) = pipeline.comparison(run_id, store).leaderboard
+    (row,) = asked_for(pipeline.comparison(run_id, store).leaderboard)
     assert (row["status"], row["eps_score"], row["n_documents"]) == ("finished", 1, 5)
     assert (row["quant"], row["size_bytes"], row["file_sha256"], row["bits_per_weight"]) == ("Q4_1", None, None, None)
     assert (row["base_url"], row["served_model"], row["schema_kept"]) == (server.base_url, "tiny", 1)
@@ -781,12 +808,12 @@ def test_a_stopped_run_goes_on_and_asks_no_document_twice(store: Store, options:
     with EndpointServer(breaks) as server:
         asked = contenders([spec_of(server, concurrency=1)], [])
         run_id = pipeline.compare(asked, options, store)
-        (row,) = pipeline.comparison(run_id, store).leaderboard
+        (row,) = asked_for(pipeline.comparison(run_id, store).leaderboard)
         assert (row["status"], row["eps_score"]) == ("failed", None)
         assert row["error"] == f"{server.base_url} answered 402: out of credit"
         first_wall = row["wall_seconds"]
         assert pipeline.compare(asked, options, store) == run_id
-    (row,) = pipeline.comparison(run_id, store).leaderboard
+    (row,) = asked_for(pipeline.comparison(run_id, store).leaderboard)
     assert (row["status"], row["error"], row["eps_score"]) == ("finished", None, 1)
     assert len(server.asked) == 6
     assert len({request.message for request in server.asked}) == 5
@@ -832,7 +859,7 @@ def test_a_failed_endpoint_leaves_the_next_contender_alone(store: Store, options
     gone = ModelSpec(key="b", provider="openai", base_url=f"http://127.0.0.1:{free_port()}/v1", model="m")
     with EndpointServer(reader) as server:
         run_id = pipeline.compare(contenders([keyless, gone, spec_of(server)], []), options, store, Heard())
-    board = pipeline.comparison(run_id, store).leaderboard
+    board = asked_for(pipeline.comparison(run_id, store).leaderboard)
     assert [(row["model"], row["status"]) for row in board] == [("gpt", "finished"), ("a", "failed"), ("b", "failed")]
     assert "$ENDPOINT_KEY is not set" in board[1]["error"]
     assert "refuses connections" in board[2]["error"]
@@ -891,7 +918,8 @@ def test_a_price_has_its_column_and_the_table_fits(
     assert "0.45" in shown
     assert max(map(len, shown.splitlines())) <= 80
     report.print_comparison(pipeline.comparison(priced, store), as_json=True)
-    assert json.loads(capsys.readouterr().out)["leaderboard"][0]["usd_per_document"] == pytest.approx(0.00045)
+    (row,) = asked_for(json.loads(capsys.readouterr().out)["leaderboard"])
+    assert row["usd_per_document"] == pytest.approx(0.00045)
 
 
 # --- the entry ---
@@ -1003,7 +1031,7 @@ def test_ctrl_c_stops_soon_and_the_run_goes_on_later(
     assert again.returncode == 0, again.stderr
     assert 1 <= n_answers <= 2
     assert len(server.asked) == n_asked + 5 - n_answers
-    assert json.loads(again.stdout)["leaderboard"][0]["eps_score"] == 1
+    assert [row["eps_score"] for row in asked_for(json.loads(again.stdout)["leaderboard"])] == [1]
 
 
 @contextmanager
@@ -1038,7 +1066,7 @@ def compared(
     dataset = dataclasses.replace(dataset, documents=(*few[:n_short], long))
     options = Options(task=TASK, dataset=dataset, excerpt_chars=None)
     run_id = pipeline.compare(contenders([spec_of(base_url, concurrency=2, **PRICES)], []), options, store)
-    (row,) = pipeline.comparison(run_id, store).leaderboard
+    (row,) = asked_for(pipeline.comparison(run_id, store).leaderboard)
     return row, store.answers(1)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,8 @@ import pytest
 
 from gguf_bench import dataset as datasets
 from gguf_bench import llama_build, pipeline
+from gguf_bench.baselines import BASELINES
+from gguf_bench.catalog import baseline
 from gguf_bench.errors import ChildDied, ModelError, QuantizeError, StoreError
 from gguf_bench.pipeline import Options, contenders
 from gguf_bench.quants import quant
@@ -23,6 +26,7 @@ from gguf_bench.records import Answer, Finished, GgufFile, Loaded, ModelSpec, Se
 from gguf_bench.run import prompt_sha256
 from gguf_bench.store import Store
 from gguf_bench.tasks import TASKS, Task
+from tests.conftest import asked_for
 
 BUILD = llama_build.Build("0 (ggml 0)", "CPU", supports_gpu_offload=False, physical_cores=2, devices=())
 SPEC = ModelSpec(key="m", provider="package", package="p", display_name="M")
@@ -112,14 +116,19 @@ def changed(options: Options, **changes: Any) -> Options:
     return dataclasses.replace(options, **changes)
 
 
+def leaderboard(run_id: int, store: Store) -> list[dict[str, Any]]:
+    return asked_for(pipeline.comparison(run_id, store).leaderboard)
+
+
 def test_a_run_is_scored_and_ranked(runs: FakeRuns, store: Store, options: Options) -> None:
     run_id = pipeline.compare(contenders([SPEC], [quant("Q8_0"), quant("Q2_K")]), options, store)
     found = pipeline.comparison(run_id, store)
-    assert [row["quant"] for row in found.leaderboard] == ["Q2_K", "Q8_0"]  # of equals, the smaller file first
+    board = leaderboard(run_id, store)
+    assert [row["quant"] for row in board] == ["Q2_K", "Q8_0"]  # of equals, the smaller file first
     # basic and adjusted are right, diluted is missed
-    assert [row["eps_score"] for row in found.leaderboard] == [pytest.approx(2 / 3)] * 2
-    assert [row["missed"] for row in found.leaderboard] == [5, 5]
-    assert found.leaderboard[0]["documents_per_minute"] == pytest.approx(30)
+    assert [row["eps_score"] for row in board] == [pytest.approx(2 / 3)] * 2
+    assert [row["missed"] for row in board] == [5, 5]
+    assert board[0]["documents_per_minute"] == pytest.approx(30)
     assert found.run["status"] == "finished"
     assert len(found.verdicts) == 1
 
@@ -185,7 +194,7 @@ def test_answers_that_depend_on_the_other_documents_are_not_taken_over(
 def test_a_failed_contender_has_no_score_and_the_next_one_runs(runs: FakeRuns, store: Store, options: Options) -> None:
     specs = [ModelSpec(key="broken", provider="package", package="p"), SPEC]
     run_id = pipeline.compare(contenders(specs, []), options, store)
-    good, bad = pipeline.comparison(run_id, store).leaderboard
+    good, bad = leaderboard(run_id, store)
     assert (bad["model"], bad["status"], bad["eps_score"], bad["error"]) == (
         "broken",
         "failed",
@@ -200,11 +209,11 @@ def test_a_contender_that_crashes_keeps_its_answers_for_the_next_try(
 ) -> None:
     runs.fail_at = 2
     run_id = pipeline.compare(contenders([SPEC], []), options, store)
-    (row,) = pipeline.comparison(run_id, store).leaderboard
+    (row,) = leaderboard(run_id, store)
     assert (row["status"], row["eps_score"], row["error"]) == ("failed", None, "the model broke")
     runs.fail_at = None
     assert pipeline.compare(contenders([SPEC], []), options, store) == run_id
-    (row,) = pipeline.comparison(run_id, store).leaderboard
+    (row,) = leaderboard(run_id, store)
     assert (row["status"], row["error"], row["n_documents"]) == ("finished", None, 5)
     assert len(runs.asked) == 5
 
@@ -215,14 +224,14 @@ def test_another_run_reuses_answers_to_the_same_prompts(runs: FakeRuns, store: S
     run_id = pipeline.compare(contenders([SPEC], [quant("Q2_K")]) + contenders([SPEC], []), options, store)
     assert run_id == 2
     assert len(runs.asked) == 2 + 5 + 3
-    row = pipeline.comparison(run_id, store).leaderboard[0]
+    row = leaderboard(run_id, store)[0]
     assert row["n_documents"] == 5
 
 
 def test_a_whole_copy_keeps_what_was_measured(runs: FakeRuns, store: Store, options: Options) -> None:
     pipeline.compare(contenders([SPEC], []), options, store)
     run_id = pipeline.compare(contenders([SPEC], []), changed(options, name="again"), store)
-    (row,) = pipeline.comparison(run_id, store).leaderboard
+    (row,) = leaderboard(run_id, store)
     assert len(runs.asked) == 5
     assert (row["load_seconds"], row["peak_rss_bytes"], row["run_name"]) == (1, 2000, "again")
 
@@ -238,17 +247,15 @@ def test_reuse_minds_the_contender_s_own_context(runs: FakeRuns, store: Store, o
 
 def test_answers_outlive_a_changed_dataset_and_are_scored_by_it(runs: FakeRuns, store: Store, options: Options) -> None:
     """The same documents in another file, one label mended: nothing is asked again, and the score is the new one."""
-    first = pipeline.comparison(pipeline.compare(contenders([SPEC], []), options, store), store)
+    (first,) = leaderboard(pipeline.compare(contenders([SPEC], []), options, store), store)
     documents = tuple(
         dataclasses.replace(document, gold={**document.gold, "diluted": None}) for document in options.dataset.documents
     )
     mended = dataclasses.replace(options.dataset, sha256="other", documents=documents)
-    second = pipeline.comparison(
-        pipeline.compare(contenders([SPEC], []), changed(options, dataset=mended), store), store
-    )
+    (second,) = leaderboard(pipeline.compare(contenders([SPEC], []), changed(options, dataset=mended), store), store)
     assert len(runs.asked) == 5
-    assert first.leaderboard[0]["eps_score"] == pytest.approx(2 / 3)
-    assert second.leaderboard[0]["eps_score"] == pytest.approx(1)
+    assert first["eps_score"] == pytest.approx(2 / 3)
+    assert second["eps_score"] == pytest.approx(1)
 
 
 def test_a_finished_run_asked_for_again_stays_as_it_is(runs: FakeRuns, store: Store, options: Options) -> None:
@@ -265,7 +272,7 @@ def test_a_fresh_run_that_was_stopped_goes_on(runs: FakeRuns, store: Store, opti
     runs.fail_at, runs.failure = 2, KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt):
         pipeline.compare(contenders([SPEC], []), fresh, store)
-    assert [row["status"] for row in store.contenders(2)] == ["interrupted"]
+    assert [row["status"] for row in store.contenders(2) if row["asked"]] == ["interrupted"]
     runs.fail_at = None
     assert pipeline.compare(contenders([SPEC], []), fresh, store) == 2
     assert len(runs.asked) == 10
@@ -279,7 +286,7 @@ def test_a_model_that_leaves_documents_out_has_failed(
         yield from FakeRuns()(*arguments, missing=missing[:1], progress=progress)
 
     monkeypatch.setattr(pipeline.run_stage, "run", first_only)
-    (row,) = pipeline.comparison(pipeline.compare(contenders([SPEC], []), options, store), store).leaderboard
+    (row,) = leaderboard(pipeline.compare(contenders([SPEC], []), options, store), store)
     assert (row["status"], row["eps_score"], row["error"]) == ("failed", None, "answered 1 of 5 documents")
 
 
@@ -293,14 +300,14 @@ def test_a_file_that_cannot_be_read_is_one_failed_contender(
 
     monkeypatch.setattr(pipeline, "gguf_of", unreadable)
     specs = [ModelSpec(key="broken", provider="package", package="p"), SPEC]
-    board = pipeline.comparison(pipeline.compare(contenders(specs, []), options, store), store).leaderboard
+    board = leaderboard(pipeline.compare(contenders(specs, []), options, store), store)
     assert [(row["model"], row["error"]) for row in board] == [
         ("m", None),
         ("broken", "/models/broken.gguf: Permission denied"),
     ]
 
 
-@pytest.mark.parametrize("change", [{"excerpt_chars": 200}, {"gpu_layers": "0"}, {"fresh": True}])
+@pytest.mark.parametrize("change", [{"excerpt_chars": 200}, {"gpu_layers": "0"}, {"fresh": True}, {"grammar": False}])
 def test_what_changes_the_experiment_is_computed_anew(
     runs: FakeRuns, store: Store, options: Options, change: dict[str, Any]
 ) -> None:
@@ -399,3 +406,198 @@ def test_an_adapter_that_changed_is_asked_anew(
     assert second != first
     assert run("two") == (second, 0)
     assert [store.contenders(run_id)[0]["adapter_sha256"] for run_id in (first, second)] == ["one", "two"]
+
+
+# --- what no model gives ---
+
+NULL = baseline("baseline_null")
+
+
+def test_the_baselines_stand_in_every_run(runs: FakeRuns, store: Store, options: Options) -> None:
+    run_id = pipeline.compare(contenders([SPEC], []), options, store)
+    found = pipeline.comparison(run_id, store)
+    rows = {row["model"]: row for row in found.leaderboard}
+    assert set(rows) == {"m", *BASELINES}
+    null = rows["baseline_null"]
+    assert (null["status"], null["model_group"], null["display_name"]) == ("finished", "baselines", "null, no model")
+    assert (null["eps_score"], null["n_documents"], null["asked"]) == (pytest.approx(1 / 3), 5, 0)  # none is adjusted
+    unknown = ("quant", "file_sha256", "size_bytes", "documents_per_minute", "prompt_tokens_per_second", "wall_seconds")
+    assert {null[name] for name in unknown} == {None}
+    assert found.verdicts == [], "the model is compared with nothing that was not asked for"
+    assert store.runs()[0]["n_contenders"] == 1
+    assert store.runs()[0]["best_eps_score"] == rows["m"]["eps_score"]
+
+
+def test_a_baseline_reads_what_models_read(
+    runs: FakeRuns, store: Store, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[tuple[str, str]] = []
+
+    def answer(document: Any, excerpt: str) -> str:
+        read.append((document.id, excerpt))
+        return '{"basic": 0.40, "diluted": null, "adjusted": null}'
+
+    monkeypatch.setitem(BASELINES, "baseline_null", answer)
+    options = changed(options, excerpt_chars=60)
+    run_id = pipeline.compare(contenders([SPEC], []), options, store)
+    assert dict(read) == pipeline.excerpts(options)
+    assert all(len(excerpt) <= 60 for _, excerpt in read)
+    model, *others = store.contenders(run_id)
+    (null,) = [row for row in others if row["model"] == "baseline_null"]
+    assert [answer["basic"] for answer in store.answers(null["id"])] == [0.4] * 5
+    prompts = [
+        {answer["document_id"]: answer["prompt_sha256"] for answer in store.answers(row["id"])} for row in (model, null)
+    ]
+    assert prompts[0] == prompts[1]
+
+
+def test_a_baseline_that_is_asked_for_is_compared_with_each_model(
+    runs: FakeRuns, store: Store, options: Options
+) -> None:
+    """That is another comparison than one it only stands beside, and each is found again."""
+    beside = pipeline.compare(contenders([SPEC], []), options, store)
+    asked = contenders([SPEC, NULL], [])
+    named = pipeline.compare(asked, options, store)
+    assert named != beside
+    assert len(runs.asked) == 5, "the model's answers are known"
+    (verdict,) = pipeline.comparison(named, store).verdicts
+    assert (verdict.better, verdict.worse) == ("m Q4_1", "baseline_null")
+    assert [row["model"] for row in store.contenders(named)] == ["m", "baseline_null", *(set(BASELINES) - {NULL.key})]
+    assert store.runs()[0]["n_contenders"] == 2
+    assert pipeline.compare(asked, options, store) == named
+    assert pipeline.compare(contenders([SPEC], []), options, store) == beside
+
+
+def test_baselines_alone_need_no_llama_cpp(store: Store, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    def loaded(*_: Any, **__: Any) -> Any:
+        pytest.fail("llama.cpp was looked for")
+
+    monkeypatch.setattr(llama_build.child, "Child", loaded)
+    monkeypatch.setattr(llama_build.importlib.metadata, "version", loaded)
+    monkeypatch.setattr(pipeline, "version", lambda name: "0")
+    asked = contenders([NULL], [quant("Q8_0")])
+    assert [contender.quant for contender in asked] == [None]
+    run_id = pipeline.compare(asked, options, store)
+    assert [row["status"] for row in pipeline.comparison(run_id, store).leaderboard] == ["finished"] * len(BASELINES)
+    assert pipeline.compare(asked, options, store) == run_id
+
+
+def test_a_stopped_baseline_goes_on(store: Store, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def answer(document: Any, excerpt: str) -> str:
+        read.append(document.id)
+        if len(read) == 4:
+            raise KeyboardInterrupt
+        return "{}"
+
+    monkeypatch.setitem(BASELINES, "baseline_null", answer)
+    monkeypatch.setattr(pipeline, "SAVED_TOGETHER", 2)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.compare(contenders([NULL], []), options, store)
+    assert store.runs()[0]["status"] == "interrupted"
+    assert len(store.answers(1)) == 2
+    assert pipeline.compare(contenders([NULL], []), options, store) == 1
+    assert read == ["d0", "d1", "d2", "d3", "d2", "d3", "d4"]
+    assert store.runs()[0]["status"] == "finished"
+
+
+def test_changed_rules_are_asked_anew_and_models_are_not(
+    runs: FakeRuns, store: Store, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.compare(contenders([SPEC], []), options, store)
+    monkeypatch.setattr(pipeline, "BASELINES_VERSION", "changed")
+    monkeypatch.setitem(BASELINES, "baseline_null", lambda document, excerpt: "other")
+    assert pipeline.compare(contenders([SPEC], []), options, store) == 2
+    assert len(runs.asked) == 5
+    outputs = store.rows(
+        "select run_id, settings_sha256, output from answers join contenders on id = contender_id"
+        " where model = 'baseline_null' and document_id = 'd1' order by run_id"
+    )
+    assert outputs[1]["output"] == "other" != outputs[0]["output"]
+    assert outputs[0]["settings_sha256"] != outputs[1]["settings_sha256"]
+
+
+def test_a_baseline_has_no_file(store: Store) -> None:
+    for make in (pipeline.pull, pipeline.convert, lambda spec, store: pipeline.quantize(spec, [quant("Q8_0")], store)):
+        with pytest.raises(ModelError, match="there is no file of it; compare it instead"):
+            make(NULL, store)
+
+
+# --- free answers ---
+
+
+def test_free_answers_are_another_experiment(runs: FakeRuns, store: Store, options: Options) -> None:
+    held = pipeline.compare(contenders([SPEC], []), options, store)
+    assert (runs.settings.grammar, runs.settings.jump_forward, runs.settings.max_answer_tokens) == (True, True, 96)
+    free = pipeline.compare(contenders([SPEC], []), changed(options, grammar=False), store)
+    assert (runs.settings.grammar, runs.settings.jump_forward, runs.settings.max_answer_tokens) == (False, False, 256)
+    assert free != held
+    assert len(runs.asked) == 10
+    assert [store.run(run_id)["settings"]["grammar"] for run_id in (held, free)] == [True, False]
+    assert {row["grammar"] for row in store.leaderboard(held)} == {1}
+    assert {row["grammar"] for row in store.leaderboard(free)} == {0}
+    pipeline.compare(contenders([SPEC], []), changed(options, grammar=False, name="again"), store)
+    assert len(runs.asked) == 10, "free answers are known to later free runs"
+
+
+# --- tiers and excerpts ---
+
+
+def tiered(options: Options, **changes: Any) -> Options:
+    """d0 … d4 are easy, hard, easy, hard, easy."""
+    documents = tuple(
+        dataclasses.replace(document, tier=("easy", "hard")[number % 2], **changes)
+        for number, document in enumerate(options.dataset.documents)
+    )
+    return changed(options, dataset=dataclasses.replace(options.dataset, sha256="tiered", documents=documents))
+
+
+def test_each_tier_has_its_score(runs: FakeRuns, store: Store, options: Options) -> None:
+    """The model reads basic and adjusted right, also where the hard ones give an adjusted figure that it misses."""
+    options = tiered(options)
+    documents = tuple(
+        dataclasses.replace(document, gold={**document.gold, "adjusted": Decimal("7.77")})
+        if document.tier == "hard"
+        else document
+        for document in options.dataset.documents
+    )
+    options = changed(options, dataset=dataclasses.replace(options.dataset, documents=documents))
+    (row,) = leaderboard(pipeline.compare(contenders([SPEC], []), options, store), store)
+    assert list(row["tiers"]) == ["easy", "hard"]
+    assert row["tiers"]["easy"] == {"n_documents": 3, "eps_score": pytest.approx(2 / 3)}
+    assert row["tiers"]["hard"] == {"n_documents": 2, "eps_score": pytest.approx(1 / 3)}
+
+
+def test_documents_of_no_tier_have_no_score_by_tier(runs: FakeRuns, store: Store, options: Options) -> None:
+    run_id = pipeline.compare(contenders([SPEC], []), options, store)
+    assert [row["tiers"] for row in pipeline.comparison(run_id, store).leaderboard] == [{}] * (1 + len(BASELINES))
+
+
+def test_what_the_excerpts_keep_is_known(store: Store, options: Options) -> None:
+    """d3's figures stand behind a text that leaves no room for them."""
+    documents = tuple(
+        dataclasses.replace(document, text="Nothing to see here, move along. " * 9 + "Of d3 nothing is told.")
+        if document.id == "d3"
+        else document
+        for document in options.dataset.documents
+    )
+    options = changed(options, dataset=dataclasses.replace(options.dataset, documents=documents))
+    run_id = pipeline.compare(contenders([NULL], []), options, store)
+    assert pipeline.comparison(run_id, store).excerpts == {
+        "n_documents": 5,
+        "gold_figures": 10,
+        "gold_kept": 8,
+        "lost": {"d3": ["basic", "diluted"]},
+    }
+    rows = {row["document_id"]: row for row in store.excerpts(run_id)}
+    assert (rows["d3"]["text_chars"], rows["d3"]["gold_figures"], rows["d3"]["gold_kept"]) == (319, 2, 0)
+    assert rows["d0"]["lost"] is None
+    assert rows["d0"]["excerpt_chars"] == len(documents[0].text)
+
+
+def test_a_run_of_an_earlier_version_has_no_excerpts(store: Store, options: Options) -> None:
+    run_id = pipeline.compare(contenders([NULL], []), options, store)
+    with store._writing() as connection:
+        connection.execute("delete from excerpts")
+    assert pipeline.comparison(run_id, store).excerpts is None

@@ -40,6 +40,7 @@ SETTINGS = Settings(
     gpu_layers="auto",
     n_threads=1,
     n_parallel=1,
+    grammar=True,
     jump_forward=True,
     extra_buffers=True,
     max_answer_tokens=9,

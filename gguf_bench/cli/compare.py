@@ -54,6 +54,7 @@ class ExcerptChars(click.ParamType[int | None]):
 @click.option(
     "--excerpt", type=ExcerptChars(), default="6000", show_default=True, help="Characters shown to the model."
 )
+@click.option("--no-grammar", is_flag=True, help="Let answers be free, rather than hold them to a grammar.")
 @click.option("--name", default="", metavar="S", help="A name for the run.")
 @click.option("--description", default="", metavar="S", help="What the run is about.")
 @click.option("--gpu-layers", type=GpuLayers(), default="auto", show_default=True, help="Layers on the GPU.")
@@ -76,6 +77,7 @@ def compare(
     dataset_name: str | None,
     limit: int | None,
     excerpt: int | None,
+    no_grammar: bool,
     name: str,
     description: str,
     gpu_layers: str,
@@ -87,6 +89,9 @@ def compare(
 
     Does whatever is missing: pull, convert, quantize. Every answer is stored as it comes, so a run that was stopped
     goes on where it stopped when the same command is given again, and nothing is computed twice.
+
+    In every run stand the baselines as well: what plain rules (baseline_rules) and null everywhere (baseline_null)
+    score. They are compared with each model where they are named as a MODEL.
 
     \b
     gguf-bench compare smollm2_135m -q Q8_0 -q Q4_K_M -q Q2_K
@@ -105,6 +110,7 @@ def compare(
         dataset_name,
         limit=limit,
         excerpt_chars=excerpt,
+        grammar=not no_grammar,
         gpu_layers=gpu_layers,
         n_parallel=n_parallel,
         name=name,

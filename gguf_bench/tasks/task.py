@@ -14,7 +14,8 @@ from gguf_bench.records import Document, Score
 class Task:
     """`prompt(document, excerpt)` is the one user message; `score(output, document)` judges what came back.
 
-    `grammar` is GBNF that admits every good answer and no endless one; `max_answer_tokens` is enough for the longest.
+    `grammar` is GBNF that admits every good answer and no endless one; `max_answer_tokens` is enough for the longest,
+    `max_free_answer_tokens` for one without a grammar, which models begin and end with prose.
     `json_schema` says the same to a server that takes schemas instead: an object of numbers and nulls, all required.
     `version` is raised when any of the parts changes, the others with their part; all are stored with the answers.
     """
@@ -26,8 +27,13 @@ class Task:
     grammar: str
     json_schema: Mapping[str, Any]
     max_answer_tokens: int
+    max_free_answer_tokens: int = 256
     prompt: Callable[[Document, str], str]
     score: Callable[[str, Document], Score]
+
+    def answer_tokens(self, *, grammar: bool) -> int:
+        """How long an answer may get, with the grammar or free."""
+        return self.max_answer_tokens if grammar else self.max_free_answer_tokens
 
 
 def prompt_sha256(message: str) -> str:
