@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
 from gguf_bench.records import FIELDS, Document, Score
 
-SCORER_VERSION = "1"
+SCORER_VERSION = "2"
 """Raised whenever the same output could get another score or kind."""
 
 KINDS = (
@@ -37,9 +38,23 @@ Values = Mapping[str, Decimal | None]
 # ---------------------------------------------------------------------------------------------------------------- parse
 
 _MAX_DEPTH = 40
-_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "\u00a0": " ", "\u202f": " ", "\u2009": " "})
-_THINKING_ENDS = re.compile(r"</(?:think|thinking|reasoning|thought)>", re.IGNORECASE)
-_THINKING_BEGINS = re.compile(r"<(?:think|thinking|reasoning|thought)>", re.IGNORECASE)
+_SPELLINGS = str.maketrans(
+    {"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'"}  # typographic quotes
+    | {"：": ":", "，": ",", "（": "(", "）": ")", "＄": "$"}  # wide forms, as Chinese models write them
+    | dict.fromkeys("\u00a0\u202f\u2009", " ")
+    | dict.fromkeys("\u200b\u2060\ufeff")  # of no width
+)
+_THOUGHT = "think|thinking|thought|reasoning|reflection|scratchpad|seed:think"
+_THINKING_ENDS = re.compile(
+    rf"</(?:{_THOUGHT})>|\[/think\]|<\|end_of_thought\|>|<\|channel\|>final<\|message\|>", re.IGNORECASE
+)
+_THINKING_BEGINS = re.compile(
+    rf"<(?:{_THOUGHT})>|\[think\]|<\|begin_of_thought\|>|<\|channel\|>(?:analysis|commentary)", re.IGNORECASE
+)
+_TURN_ENDS = re.compile(
+    r"<\|(?:im_end|eot_id|eom_id|end|endoftext|end_of_text|return|user)\|>|</s>|<eos>|<end_of_turn>|\[INST\]"
+    r"|<\|im_start\|>user|<start_of_turn>user|<\|start_header_id\|>user|<｜end▁of▁sentence｜>"
+)
 
 # Every alternative takes what it can without giving back, and an unclosed string or comment runs to the end, so that no
 # character is looked at more than a fixed number of times. A comma between digits in threes belongs to the number.
@@ -55,6 +70,8 @@ _TOKEN = re.compile(
 )
 _OUTERMOST = re.compile(r"\{|\[\s*+(?=\{)")  # a list of objects is one thing; other square brackets outside are prose
 _UNICODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+_ESCAPED = re.compile(r"\\([\\\"n])")
+_QUOTED_OBJECT = re.compile(r'"\s*+\{(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -99,32 +116,43 @@ def parse(output: str) -> dict[str, Decimal | None] | None:
     """The three figures of an output, or None where it holds no answer (unparseable).
 
     An answer is a closed JSON object with at least one of the three keys; a key left out counts as null. Taken too:
-    code fences and prose around it, trailing and forgotten commas, comments (`//`, `#`, `/* */`), single and
-    typographic quotes, Python's None, {"value": ...} in place of a number, key variants ("basic_eps", "adjustedEPS",
-    "Diluted EPS (Q3 2023)", "Non-GAAP diluted earnings per share"), the figures that `read_figure` takes, and a note
-    behind one that agrees with its key ("0.60 (non-GAAP)"). Text inside <think> blocks is no answer, and what follows
-    an unclosed one is all thinking; of what a </think> without a beginning parts, the last part with a brace counts.
+    code fences and prose around it, trailing and forgotten commas, comments (`//`, `#`, `/* */`), single, typographic
+    and escaped quotes, Python's None, {"value": ...} or a list of one in place of a number, key variants ("basic_eps",
+    "adjustedEPS", "Diluted EPS (Q3 2023)", "Non-GAAP diluted earnings per share"), the figures that `read_figure`
+    takes, and a note behind one that agrees with its key ("0.60 (non-GAAP)"). Text inside <think> blocks is no answer,
+    and what follows an unclosed one is all thinking; of what a </think> without a beginning parts, the last part with
+    a brace counts. Of an output that goes on to another turn of the conversation only the first turn counts.
 
-    Only an outermost object counts, or the one object that is all a wrapper holds ({"eps": {...}}, a list of one). An
-    object with the three keys further down, beside other keys, is no answer: which of them was meant (this year's or
-    last year's, GAAP or adjusted) is not for a parser to guess. Of several outermost objects the one with the most of
-    the three keys counts, and of those the last: models that correct themselves do it later.
+    Only an outermost object counts, or the one object in it that names the fields, where the keys beside it name none
+    ({"company": "X", "eps": {...}}, a list of one). Where more than one object names them, it is not for a parser to
+    guess which was meant: this year's or last year's, GAAP or adjusted. Outermost objects that share no field are
+    one answer (JSON lines); of others the one with the most of the three keys counts, and of those the last: models
+    that correct themselves do it later.
 
     Within an object the key itself ("basic") counts before a variant, and variants must agree. An object in which one
     of the three values cannot be read is no answer at all: what cannot be read must not pass for "not disclosed".
-    Neither is an object cut off before its end, whose last number may be cut as well. Takes time linear in the output,
-    whatever is in it.
+    Neither is an object cut off before its end, whose last number may be cut as well. Text without an object is none,
+    whatever stands in it: releases are full of lines like "Diluted EPS: $0.57", and one copied is no answer. Takes
+    time linear in the output, whatever is in it.
     """
-    best: dict[str, Decimal | None] | None = None
-    best_count = 0
-    for frame in _outermost(_after_thinking(output).translate(_QUOTES)):
-        try:
-            found = _read(_unwrapped(frame))
-        except ValueError:
-            continue
-        if found and len(found) >= best_count:
-            best, best_count = {name: found.get(name) for name in FIELDS}, len(found)
-    return best
+    text = _spoken(output.translate(_SPELLINGS))
+    found = _answers(text)
+    if not found and '\\"' in text:  # JSON in a string of JSON, or escaped as if it were
+        quoted = [match.group()[1:-1] for match in _QUOTED_OBJECT.finditer(text)]
+        found = [figures for part in quoted or [text] for figures in _answers(_ESCAPED.sub(_unescape, part))]
+    if not found:
+        return None
+    named = [name for figures in found for name in figures]
+    if len(named) == len(set(named)):
+        figures = {name: figure for part in found for name, figure in part.items()}
+    else:
+        figures = max(reversed(found), key=len)
+    return {name: figures.get(name) for name in FIELDS}
+
+
+def _spoken(output: str) -> str:
+    """What of an output may hold the answer: the first turn with a brace outside of thinking."""
+    return next((spoken for turn in _TURN_ENDS.split(output) if (spoken := _after_thinking(turn))), "")
 
 
 def _after_thinking(output: str) -> str:
@@ -134,6 +162,20 @@ def _after_thinking(output: str) -> str:
         if "{" in spoken:
             return spoken
     return ""
+
+
+def _unescape(escaped: re.Match[str]) -> str:
+    return "\n" if escaped.group(1) == "n" else escaped.group(1)
+
+
+def _answers(text: str) -> list[dict[str, Decimal | None]]:
+    """The figures of every outermost object that can be read and has some."""
+    found = []
+    for frame in _outermost(text):
+        if frame.names_fields:
+            with suppress(ValueError):
+                found.append(_read(_unwrapped(frame)))
+    return [figures for figures in found if figures]
 
 
 def _outermost(text: str) -> Iterator[_Frame]:
@@ -172,7 +214,7 @@ def _outermost(text: str) -> Iterator[_Frame]:
         elif kind == "string":
             stack[-1].pending.append(_unescaped(taken))
         elif kind in ("bare", "rest"):
-            stack[-1].pending.append(taken.strip())
+            stack[-1].pending.append(taken.strip(" \t\r;"))
     if len(stack) == 1 and not (stack[0].key or stack[0].members or stack[0].items or stack[0].broken):
         inside = [part for part in stack[0].pending if isinstance(part, _Frame)]
         if len(inside) == 1:
@@ -195,22 +237,28 @@ def _closed(stack: list[_Frame], opener: str) -> _Frame | None:
 
 _OTHER_ANSWERS = {
     *("basic", "diluted", "adjusted", "adj", "non", "nongaap", "core", "underlying", "normalized", "pro", "forma"),
-    *("prior", "previous", "last", "ago", "guidance", "outlook", "forecast", "expected", "example", "schema"),
-    *("ytd", "ttm", "ltm", "continuing", "discontinued"),
+    *("prior", "previous", "prev", "last", "ago", "py", "pq", "comparative", "date", "ytd", "ttm", "ltm"),
+    *("guidance", "outlook", "forecast", "expected", "example", "schema", "continuing", "discontinued"),
 }
-"""A wrapper with one of these words does not hold the three figures that were asked for."""
+"""A wrapper with one of these words does not hold the three figures that were asked for ("date": year to date)."""
 
 
 def _unwrapped(frame: _Frame) -> Mapping[str, str | _Frame | None]:
-    """The members of the object that `frame` is, or that is all it holds; ValueError where it is no one object."""
+    """The members of the object that `frame` is, or of the one object in it that names fields.
+
+    ValueError where it is no one object: keys of fields, or other objects with such, beside it leave it open which.
+    """
     while not frame.broken:
-        inside = [*frame.items, *frame.members.values()]
-        frames = [part for part in inside if isinstance(part, _Frame) and part.names_fields]
-        if not frames and not frame.items and frame.opened_by == "{":
+        items: list[tuple[str, str | _Frame | None]] = [("", item) for item in frame.items]
+        inside = [*items, *frame.members.items()]
+        objects = [(key, part) for key, part in inside if isinstance(part, _Frame) and part.names_fields]
+        if not objects and not items and frame.opened_by == "{":
             return frame.members
-        if len(inside) != 1 or not frames or any(_words(key) & _OTHER_ANSWERS for key in frame.members):
+        if len(objects) != 1 or len(items) > (len(inside) == 1) or any(_fields_of(key) for key in frame.members):
             break
-        frame = frames[0]
+        ((key, frame),) = objects
+        if _words(key) & _OTHER_ANSWERS:
+            break
     raise ValueError("not one object")
 
 
@@ -221,15 +269,19 @@ def _unescaped(quoted: str) -> str:
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _FIELD_WORDS = {"basic", "diluted", "adjusted", "adj"}
-_NOTE_WORDS = {"eps", "gaap", "non", "per", "share", "common", "ordinary", "reported", "and", "usd", "dollars"}
+_NOTE_WORDS = {
+    *("eps", "gaap", "non", "per", "share", "common", "ordinary", "ads", "reported", "unaudited", "and", "in"),
+    *("us", "usd", "dollars"),
+}
 _GAINS = {"earnings", "income", "profit"}
 _PERIOD_WORDS = {
-    *("q", "fy", "h", "quarter", "first", "second", "third", "fourth", "half", "fiscal", "full", "year", "period"),
-    *("three", "six", "nine", "twelve", "months", "ended", "ending", "current", "this", "the", "for", "of", "in"),
-    *("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november"),
-    *("december", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"),
+    *("q", "fy", "h", "quarter", "quarterly", "first", "second", "third", "fourth", "half", "fiscal", "full", "year"),
+    *("period", "three", "six", "nine", "twelve", "months", "ended", "ending", "current", "this", "the", "for", "of"),
+    *("in", "january", "february", "march", "april", "may", "june", "july", "august", "september", "october"),
+    *("november", "december", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"),
 }
-_OTHER_KEY_WORDS = _NOTE_WORDS | _GAINS | _PERIOD_WORDS | {"loss", "net", "value", "figure"}
+_HOLDERS = {"attributable", "available", "to", "stockholders", "shareholders", "holders", "owners", "parent"}
+_OTHER_KEY_WORDS = _NOTE_WORDS | _GAINS | _PERIOD_WORDS | _HOLDERS | {"loss", "net", "value", "amount", "figure"}
 _DATE_NUMBER = re.compile(r"[0-9]{1,2}|(?:19|20)[0-9]{2}")
 _LONGEST_KEY = 80
 
@@ -245,7 +297,7 @@ def _fields_of(key: str) -> tuple[str, ...]:
         return ()
     words = {word for word in _words(key) if not _DATE_NUMBER.fullmatch(word)}
     rest = words - _FIELD_WORDS
-    if not rest <= _OTHER_KEY_WORDS or (rest & (_GAINS | {"net", "loss"}) and not rest & {"share", "eps"}):
+    if not rest <= _OTHER_KEY_WORDS or (rest & (_GAINS | {"net", "loss"}) and not rest & {"share", "eps", "ads"}):
         return ()
     if words & {"adjusted", "adj"} or {"non", "gaap"} <= words:
         return ("adjusted",) if "basic" not in words or "diluted" in words else ()
@@ -279,15 +331,32 @@ def _under(key: str, figure: Decimal | None) -> Decimal | None:
 
 
 def _value(value: str | _Frame | None, name: str) -> Decimal | None:
+    unit = ""
     if isinstance(value, _Frame):
-        amounts = [inner for key, inner in value.members.items() if key.lower() in ("value", "amount", "eps")]
-        if value.broken or value.items or len(amounts) != 1 or isinstance(amounts[0], _Frame):
-            raise ValueError("an object without one value")
-        value = amounts[0]
-    if value is None:
+        value, unit = _amount(value)
+    if value is None or isinstance(value, _Frame):
         raise ValueError("not one value")
     figure, _, note = value.strip().rpartition("(")
-    return read_figure(figure if figure.strip() and _agrees(note, name) else value)
+    written = figure if figure.strip() and _agrees(note, name) else value
+    is_bare = unit and _BARE_NUMBER.fullmatch(written.strip())
+    return read_figure(f"{written.strip()} {unit}" if is_bare else written)
+
+
+_BARE_NUMBER = re.compile(r"[-+]?[0-9.,]{1,20}")
+
+
+def _amount(frame: _Frame) -> tuple[str | _Frame | None, str]:
+    """(value, unit or "") of {"value": ..., "unit": ...}, or of a list of one."""
+    if frame.broken or (frame.items and (len(frame.items) > 1 or frame.members)):
+        raise ValueError("more than one value")
+    if frame.items:
+        return frame.items[0], ""
+    members = {key.lower(): inner for key, inner in frame.members.items()}
+    amounts = [members[key] for key in ("value", "amount", "eps") if key in members]
+    unit = members.get("unit") or ""
+    if len(amounts) != 1 or len(members) < len(frame.members) or isinstance(unit, _Frame):
+        raise ValueError("an object without one value")
+    return amounts[0], unit
 
 
 def _agrees(note: str, name: str) -> bool:
@@ -304,35 +373,66 @@ def _agrees(note: str, name: str) -> bool:
 
 
 _MINUS = str.maketrans(dict.fromkeys("−–—‒﹣－", "-"))
-_NOT_GIVEN = r"""(?: (?: (?:was|is)\ )? (?: not | none | never )
+_NOT_GIVEN = re.compile(
+    r"""(?: (?:was|is)\ )? (?: not | none | never )
     (?: \ (?: explicitly | separately | specifically | directly | clearly ) )?
     \ (?: disclosed | reported | provided | available | applicable | given | stated | found | mentioned | specified
       | meaningful | presented | shown | included | listed | present | known )
-    (?: \ (?: in | by | for | within ) (?: \ [a-z]{1,15} ){0,5} (?: \ q[1-4] )? (?: \ (?:19|20)[0-9]{2} )? )? )"""
-_NONE = re.compile(
-    rf"""(?: -* | null | none | nil | nan | na | n/a | n\.a\.? | n/?m | unknown | undefined | missing | blank | empty )
-    (?: \ ?\( {_NOT_GIVEN} \) )? | {_NOT_GIVEN}""",
+    (?: \ (?: in | by | for | within ) (?: \ [a-z]{1,15} ){0,5} (?: \ q[1-4] )? (?: \ (?:19|20)[0-9]{2} )? )?""",
     re.VERBOSE,
 )
-_CURRENCY = r"""(?: (?:us|c|a|nz|hk|s|ca|au|r|nt)?\$ | € | £ | ¥ | rs\.? | chf | usd | eur | gbp | cad | aud | jpy | sek
-    | nok | dkk | inr | rmb )"""
+_NOTHING = {
+    *("null", "none", "nil", "nan", "na", "n/a", "n.a", "nm", "n/m", "n.m", "nd", "n/d", "not", "no"),
+    *("never", "cannot", "unknown", "undefined", "unavailable", "undisclosed", "unreported", "unspecified", "missing"),
+    *("absent", "blank", "empty", "without", "isn't", "wasn't", "doesn't", "didn't"),
+}
+_SAID_OF_NOTHING = {
+    *("a", "an", "the", "this", "that", "any", "it", "is", "was", "are", "were", "be", "been", "has", "have", "does"),
+    *("did", "do", "can", "could", "in", "by", "for", "from", "of", "on", "to", "within", "and", "as", "so"),
+    *("explicitly", "separately", "specifically", "directly", "clearly", "found", "given", "known", "present"),
+    *("disclosed", "reported", "provided", "available", "applicable", "stated", "mentioned", "specified", "presented"),
+    *("shown", "included", "listed", "determined", "determinable", "calculable", "calculated", "meaningful"),
+    *("disclose", "report", "provide", "state", "mention", "present", "give", "specify", "include", "separate"),
+    *("basic", "diluted", "adjusted", "non", "gaap", "eps", "earnings", "per", "share", "figure", "figures", "value"),
+    *("amount", "measure", "measures", "data", "information", "company", "release", "press", "document"),
+    *("text", "excerpt", "statement", "statements", "filing", "table", "source", "context", "quarter", "period"),
+    *("year", "financial", "results", "q1", "q2", "q3", "q4"),
+}
+_BETWEEN_WORDS = re.compile(r"[ ,;:()&-]+")
+_YEAR = re.compile(r"(?:19|20)[0-9]{2}")
+_LONGEST_FIGURE, _LONGEST_REASON = 60, 200
+_CURRENCY = r"""(?: (?:us\ ?|c|a|nz|hk|s|ca|au|r|nt|mx)?\$ | € | £ | (?:cn|jp)?¥ | ₹ | ₩ | rs\.? | kr\.? | chf | usd
+    | eur | gbp | cad | aud | nzd | jpy | sek | nok | dkk | inr | rmb | cny | hkd | twd | sgd | krw | brl | mxn | zar
+    | pln )"""
 _FIGURE = re.compile(
     rf"""
-    (?P<loss> (?:a\ )? (?:net\ )? loss (?:\ per\ share)? (?:\ of)? \ )?
+    (?: (?P<loss> (?:a\ )? (?:net\ )? loss (?:\ per\ share)? (?:\ of)? \ )
+      | (?:net\ )? (?:earnings|income|profit|eps) (?:\ per\ share)? \ of\  )?
     (?P<sign> [-+] | minus\  | negative\  )? \s? (?: {_CURRENCY} \s? (?P<inner_sign> [-+] )? )?
     (?: (?P<open> \( ) \s? (?P<in_sign> - )? (?: {_CURRENCY} \s? )? )?
     (?P<number> (?: [1-9][0-9]{{0,2}} (?:,[0-9]{{3}})+ | [0-9]+ ) (?: \.[0-9]* )? | \.[0-9]+
       | [0-9]+,[0-9]{{1,2}} | 0,[0-9]{{3}} )
     (?P<exponent> e[-+]?[0-9]{{1,2}} )?
     \s? (?P<close> \) )? \s?
-    (?P<unit> cents? | ¢ | c | p | pence | cps | thousand | million | billion )? \s?
+    (?P<unit> (?:(?:us|euro)\ )?cents? | ¢ | c | p | pence | cps | thousand | million | billion )? \s?
     (?P<close_late> \) )? \s? {_CURRENCY}? \s? (?: dollars? | euros? | pounds? )? \s?
-    (?P<late_loss> (?:net\ )? loss )? \s?
-    (?: (?: (?:per|a)\  | /\s? ) (?:(?:basic|diluted|common|ordinary) \ ){{0,3}} share )? \.?
+    (?P<late_loss> (?:net\ )? loss | \( (?:net\ )? loss \) )? \s?
+    (?: (?: (?:per|a)\  | /\s? ) (?:(?:basic|diluted|common|ordinary) \ ){{0,3}} (?: share | ads ) | \ ?eps )? \.?
     """,
     re.VERBOSE,
 )
 _UNITS = {"thousand": 3, "million": 6, "billion": 9}
+
+
+def _says_nothing(text: str) -> bool:
+    """Whether a value in lower case says that there is no figure: a dash, "n/a", "no adjusted EPS was reported"."""
+    if len(text) > _LONGEST_REASON or text.count("(") != text.count(")"):
+        return False
+    words = {word.strip(".") for word in _BETWEEN_WORDS.split(text)} - {""}
+    if not words:
+        return not text.strip("- ")
+    others = {word for word in words - _NOTHING - _SAID_OF_NOTHING if not _YEAR.fullmatch(word)}
+    return bool(words & _NOTHING and not others) or _NOT_GIVEN.fullmatch(text.removesuffix(".")) is not None
 
 
 def read_figure(written: str) -> Decimal | None:
@@ -344,11 +444,11 @@ def read_figure(written: str) -> Decimal | None:
     No figure: percentages, ranges, two numbers, more than 20 digits, exponents beyond ±12.
     """
     text = " ".join(written.translate(_MINUS).lower().split())
-    if len(text) > 60:
-        raise ValueError("too long for a figure")
     text = text.strip("*").strip() or text
-    if _NONE.fullmatch(text[:-1] if len(text) > 3 and text[-1] == "." else text):
+    if _says_nothing(text):
         return None
+    if len(text) > _LONGEST_FIGURE:
+        raise ValueError("too long for a figure")
     match = _FIGURE.fullmatch(text)
     if match is None:
         raise ValueError(f"no figure: {text!r}")

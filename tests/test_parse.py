@@ -84,6 +84,14 @@ HOSTILE = {
     "asterisks": '{"basic": "' + "* " * (MILLION // 2) + '"}',
     "answers in thinking": '<think>{"basic": 1}</think>' * (MILLION // 27),
     "members": "{" + '"basic": 1, ' * (MILLION // 12),
+    "strings of JSON": ('{"a": "{' + "\\\\" * 20) * (MILLION // 48),
+    "quoted braces": '"{' * (MILLION // 2),
+    "escaped quotes within quotes": '"{\\"' * (MILLION // 4),
+    "ends of turns": "{<|im_end|>" * (MILLION // 11),
+    "ends of turns and of thinking": "<think></think><|im_end|>" * (MILLION // 25),
+    "metadata on many levels": '{"a": 1, "b": ' * (MILLION // 14),
+    "metadata in one object": "{" + '"a": {"b": 1}, ' * (MILLION // 15),
+    "reasons without end": '{"basic": "' + "not " * (MILLION // 4) + '"}',
 }
 
 
@@ -101,9 +109,8 @@ def test_a_huge_exponent_is_no_figure(exponent):
     assert time.perf_counter() - started < 1
 
 
-def test_noise_never_raises():
-    generator = random.Random(5)
-    pieces = [
+PIECES = [
+    *(
         "{",
         "}",
         "[",
@@ -112,19 +119,59 @@ def test_noise_never_raises():
         "'",
         ":",
         ",",
-        "basic",
-        "diluted",
-        "0.57",
+        ";",
         "(",
         ")",
         "$",
         "-",
         "\\",
+        '\\"',
         "\n",
         "/",
-        "null",
+        "#",
+        "/*",
         "é",
         "\0",
-    ]
+        "\ud800",
+    ),
+    *("basic", "diluted", "adjusted", "value", "unit", "cents", "0.57", "1e9", "null", "not", "disclosed", " "),
+    *("<think>", "</think>", "<|im_end|>", "<|channel|>final<|message|>", '{"basic": 1}', '"{', '}"'),
+]
+PARSE_CASES = [json.loads(line) for line in (CASES / "parse.jsonl").read_text(encoding="utf-8").splitlines()]
+OUTPUTS = [case["output"] for case in PARSE_CASES]
+
+
+def mutated(output, generator):
+    """`output` with one to six stretches of it cut, doubled, moved or replaced by a piece."""
+    for _ in range(generator.randint(1, 6)):
+        start, end = sorted(generator.choices(range(len(output) + 1), k=2))
+        end = min(end, start + 12)
+        stretch, piece = output[start:end], generator.choice(PIECES)
+        replacement = generator.choice(["", piece, piece + stretch, stretch + stretch, stretch + piece, stretch[::-1]])
+        output = output[:start] + replacement + output[end:]
+    return output
+
+
+def test_noise_never_raises():
+    generator = random.Random(5)
     for _ in range(3000):
-        parse("".join(generator.choices(pieces, k=30)))
+        parse("".join(generator.choices(PIECES, k=30)))
+
+
+def test_a_mutated_output_never_raises_and_gives_figures_or_nothing():
+    generator = random.Random(6)
+    n_read = 0
+    for _ in range(6000):
+        found = parse(mutated(generator.choice(OUTPUTS), generator))
+        if found is not None:
+            n_read += 1
+            assert list(found) == list(FIELDS)
+            assert all(figure is None or figure.is_finite() for figure in found.values())
+    assert 500 < n_read < 5500
+
+
+def test_there_are_cases_enough_and_near_misses_come_first():
+    assert len(OUTPUTS) >= 240
+    is_miss = [case["values"] is None for case in PARSE_CASES]
+    assert is_miss == sorted(is_miss, reverse=True)
+    assert 100 <= sum(is_miss) <= len(is_miss) - 100
