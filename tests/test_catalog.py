@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gguf_bench import catalog as catalog_module
+from gguf_bench.baselines import BASELINES
 from gguf_bench.catalog import KEYS, Catalog, find_catalog, find_mistakes, group, load_catalog, resolve
 from gguf_bench.errors import CatalogError
 from gguf_bench.records import ModelSpec
@@ -404,3 +406,30 @@ def test_the_keys_are_fields_of_the_record() -> None:
 def checkpoint(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text("{}")
+
+
+def test_a_baseline_is_named_as_a_model_is(written: Callable[[str], Path]) -> None:
+    """It needs no entry, and a file that holds nothing of it is sound."""
+    catalog = load_catalog(written("mine:\n  a:\n    name: org/a\n"))
+    spec = resolve("baseline_null", catalog)
+    assert (spec.key, spec.provider, spec.group, spec.display_name) == (
+        *("baseline_null", "baseline", "baselines"),
+        "null, no model",
+    )
+    assert [spec.key for spec in group("baselines", catalog)] == list(BASELINES)
+    with pytest.raises(CatalogError, match="did you mean 'baseline_null'"):
+        resolve("baseline_nul", catalog)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("mine:\n  baseline_null:\n    name: org/a\n", 2, "the name of a baseline"),
+        ("mine:\n  - baseline_null\n", 2, "the name of a baseline"),
+        ("mine: {}\nbaselines:\n  a:\n    name: org/a\n", 2, "'baselines' is there already"),
+        ("mine:\n  a:\n    provider: baseline\n", 3, "unknown provider 'baseline'"),
+    ],
+)
+def test_a_baseline_is_not_redefined(written: Callable[[str], Path], text: str, line: int, says: str) -> None:
+    (mistake,) = find_mistakes(written(text))
+    assert (mistake.line, says in str(mistake)) == (line, True), mistake

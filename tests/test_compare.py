@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from gguf_bench.compare import interval, summarise, verdicts
+from gguf_bench.compare import by_tier, interval, summarise, verdicts
 from gguf_bench.report import in_words
 
 THIRD = 1 / 3
@@ -90,6 +90,21 @@ def test_figures_of_a_contender() -> None:
     assert figures["prompt_tokens_per_second"] == pytest.approx(100)
     assert figures["generation_tokens_per_second"] == pytest.approx(30)
     assert figures["documents_per_minute"] == pytest.approx(20)
+
+
+def test_scores_by_tier_are_means_over_its_documents() -> None:
+    tiers = {"a": "plain", "b": "hard", "c": "plain", "d": "unseen"}
+    found = by_tier({"c": 1.0, "b": THIRD, "a": 0.0}, tiers)
+    assert found == {
+        "plain": {"n_documents": 2, "eps_score": pytest.approx(0.5)},
+        "hard": {"n_documents": 1, "eps_score": pytest.approx(THIRD)},
+    }
+    assert list(found) == ["plain", "hard"], "in the dataset's order"
+
+
+def test_documents_without_a_tier_stand_for_themselves() -> None:
+    assert by_tier({"a": 1.0}, {"a": "", "b": ""}) == {}
+    assert list(by_tier({"a": 1.0, "b": 0.0}, {"a": "", "b": "hard"})) == ["", "hard"]
 
 
 def scored(values: list[float]) -> dict[str, float]:

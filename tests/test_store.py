@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import sqlite3
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -39,6 +40,24 @@ DOCUMENT = Document(
     period="Q1",
     text="",
     gold={"basic": Decimal("-0.57"), "diluted": Decimal(1), "adjusted": None},
+)
+
+
+OLD_RUN = {
+    "key": "k",
+    "status": "finished",
+    "dataset_sha256": "x",
+    "n_documents": 1,
+    "fresh": 0,
+    "settings": "{}",
+    "machine": "{}",
+    "versions": "{}",
+} | dict.fromkeys(
+    [
+        *("name", "description", "created", "task", "task_version", "prompt_version", "scorer_version", "finished"),
+        *("dataset", "excerpt_version"),
+    ],
+    "",
 )
 
 
@@ -264,12 +283,8 @@ def test_a_store_from_before_adapters_keeps_what_it_has(path: Path) -> None:
         connection.execute(
             "insert into artifacts values ('f', '/f', 7, 'Q8_0', 8, 1, 'llama', 1, null, null, null, '', '{}', '')"
         )
-        run = ("k", "", "", "finished", "", "", "", "", "", "", "d", "x", 1, "", 0, "{}", "{}", "{}")
-        columns = (
-            "key, name, description, status, created, task, task_version, prompt_version, scorer_version, finished,"
-            " dataset, dataset_sha256, n_documents, excerpt_version, fresh, settings, machine, versions"
-        )
-        connection.execute(f"insert into runs ({columns}) values ({', '.join('?' * len(run))})", run)
+        columns = ", ".join(OLD_RUN)
+        connection.execute(f"insert into runs ({columns}) values (:{', :'.join(OLD_RUN)})", OLD_RUN)
         connection.execute(
             "insert into contenders (run_id, position, model, display_name, model_group, file_sha256, settings_sha256,"
             " status) values (1, 0, 'm', 'M', '', 'f', 's', 'finished')"
@@ -283,3 +298,53 @@ def test_a_store_from_before_adapters_keeps_what_it_has(path: Path) -> None:
     (later,) = store.contenders(a_run(store))
     store.set_contender(later["id"], file_sha256="f")
     assert store.known_answers(later["id"], {"d1": "p"}) == [an_answer()]
+
+
+def test_a_store_from_before_baselines_keeps_what_it_has(path: Path) -> None:
+    """Whoever is in it was asked for and answered by a grammar, and of its excerpts nothing is known."""
+    database = Database(path)
+    migrations.apply(database, stop_before="m005_what_a_run_shows")
+    database.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"insert into runs ({', '.join(OLD_RUN)}) values (:{', :'.join(OLD_RUN)})", OLD_RUN)
+        connection.execute(
+            "insert into contenders (run_id, position, model, display_name, model_group, settings_sha256, status,"
+            " eps_score) values (1, 0, 'm', 'M', '', 's', 'finished', 0.5)"
+        )
+        columns_before = [row[1] for row in connection.execute("pragma table_info(eps_scores)")]
+    store = Store(path)
+    (row,) = store.leaderboard(1)
+    assert list(row)[: len(columns_before)] == columns_before, "later ones follow"
+    assert (row["model"], row["asked"], row["grammar"], row["contender_id"]) == ("m", 1, 1, 1)
+    assert (store.runs()[0]["n_contenders"], store.runs()[0]["best_eps_score"]) == (1, 0.5)
+    assert store.excerpts(1) == []
+
+
+def test_what_nobody_asked_for_is_not_counted(store: Store) -> None:
+    """It may fail, though, and that is told."""
+    run_id = a_run(store, models=("m", "baseline"))
+    model, baseline = store.contenders(run_id)
+    store.set_contender(model["id"], eps_score=0.2)
+    store.set_contender(baseline["id"], eps_score=0.9, asked=0, status="failed")
+    (run,) = store.runs()
+    assert (run["n_contenders"], run["best_eps_score"], run["n_failed"]) == (1, 0.2, 1)
+
+
+def test_excerpts_are_written_once_and_go_with_their_run(store: Store) -> None:
+    run_id = a_run(store)
+    row = {"text_chars": 9, "excerpt_chars": 5, "gold_figures": 2, "gold_kept": 1, "lost": "basic"}
+    store.save_excerpts(run_id, [{"document_id": "d1", **row}])
+    store.save_excerpts(run_id, [{"document_id": "d1", **row, "gold_kept": 2}, {"document_id": "d2", **row}])
+    assert [(found["document_id"], found["gold_kept"]) for found in store.excerpts(run_id)] == [("d1", 1), ("d2", 1)]
+    with store._writing() as connection:
+        connection.execute("delete from runs where id = ?", [run_id])
+    assert store.excerpts(run_id) == []
+
+
+def test_tiers_come_in_the_order_of_the_documents(store: Store) -> None:
+    run_id = a_run(store)
+    documents = [
+        replace(DOCUMENT, id=name, tier=tier) for name, tier in (("z", "plain"), ("a", "hard"), ("b", "plain"))
+    ]
+    store.save_documents("x", documents)
+    assert list(store.tiers(run_id).items()) == [("z", "plain"), ("a", "hard"), ("b", "plain")]
