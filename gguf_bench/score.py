@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -504,7 +504,7 @@ def score_answer(values: Values | None, document: Document) -> Score:
     missed (null, but there is a figure) · hallucinated (a figure, but there is none) · a trap of the same field, or of
     no field: prior_period, year_to_date, swaps, other_trap, in this order · basic_diluted_swap, gaap_adjusted_swap (the
     gold of another field) · sign · scale (off by a power of ten, as cents for dollars) · a trap of another field · a
-    trap of the same field with its sign lost · other.
+    trap of the same field, or the gold of another, with its sign lost or in cents · other.
     """
     if values is None:
         return _unread("unparseable", document)
@@ -535,21 +535,24 @@ def _kind(name: str, answer: Decimal | None, document: Document) -> str:
     if gold is None:
         return "hallucinated"
     traps = [(*trap_kind(trap), value) for trap, value in document.traps.items()]
-    own = {kind for owner, kind, value in traps if owner in (name, None) and value == answer}
-    if own:
-        return min(own, key=KINDS.index)
-    swapped = {_swap(name, other) for other in FIELDS if other != name and document.gold[other] == answer}
-    if swapped:
-        return min(swapped, key=KINDS.index)
+    own = [(kind, value) for owner, kind, value in traps if owner in (name, None)]
+    rivals = [(_swap(name, other), value) for other, value in document.gold.items() if other != name and value is not None]
+    if known := _first(own, {answer}) or _first(rivals, {answer}):
+        return known
     if answer == -gold:
         return "sign"
     if gold and any(
         abs(answer).scaleb(shift) == abs(gold) or abs(answer) == abs(gold).scaleb(shift) for shift in _SHIFTS
     ):
         return "scale"
-    others = {kind for _, kind, value in traps if value == answer}
-    unsigned = {kind for owner, kind, value in traps if owner in (name, None) and value == -answer}
-    return min(others or unsigned or {"other"}, key=KINDS.index)
+    others = [(kind, value) for _, kind, value in traps]
+    twice_wrong = {-answer, answer.scaleb(-2), -answer.scaleb(-2)}  # its sign lost, or cents for dollars
+    return _first(others, {answer}) or _first(own, twice_wrong) or _first(rivals, twice_wrong) or "other"
+
+
+def _first(figures: Iterable[tuple[str, Decimal]], wanted: set[Decimal]) -> str | None:
+    """The kind of the figures that are in `wanted`, of several the first in KINDS; None where there is none."""
+    return min((kind for kind, figure in figures if figure in wanted), key=KINDS.index, default=None)
 
 
 def _swap(name: str, other: str) -> str:
