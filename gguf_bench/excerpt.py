@@ -2,18 +2,22 @@
 
 A real release has a median of 28,000 characters, and its per-share rows stand at half its length on average, so cutting
 off the end loses them. The release is cut into lines (a long paragraph into sentences); each gets a weight by what it
-shows, and the heaviest are taken while they fit. A row in a table brings the heads of its columns with it, for a figure
-without its period is worth nothing. What is taken keeps its order and its characters; a gap is marked.
+shows, and the heaviest are taken while they fit. A row of a table brings the lines above the table that name period,
+columns and units with it, for a figure without its period is worth nothing. What is taken keeps its order and its
+characters; a gap is marked.
+
+Lines that differ in digits only are looked at once, which is what keeps a megabyte of rows quick.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-EXCERPT_VERSION = "1"
+EXCERPT_VERSION = "2"
 """Raised whenever the same text could give another excerpt."""
 
 DEFAULT_EXCERPT_CHARS = 6000
@@ -21,45 +25,77 @@ GAP = "[...]"
 
 _OPENING_CHARS = 300  # who reports and what for
 _LONG_OPENING_CHARS = 1500  # and, after all rows, the headline figures in words
-_HEAD_REACH = 60  # lines from a row up to the heads of its columns
+_HEAD_REACH = 90  # lines from a row up to the heads of its columns; a bank's income statement has 60 rows
+_UNITS_REACH = 12  # lines from these heads up to a line that names the units of several tables
+_MAX_HEADS = 8
 _CONTEXT_REACH = 30  # lines after "Earnings per share:" whose rows are per-share rows
-_MAX_UNIT_CHARS = 600
+_OPENER_REACH = 6
+_LONG_LINE_CHARS = 250  # a longer one is cut into sentences
+_SENTENCE_CHARS, _MAX_PIECE_CHARS = 80, 600
 
-_PIECE = re.compile(r"[^\n]{1,600}(?:(?<=[.;!?])(?=\s)|$)|[^\n]{1,600}(?=\s)|[^\n]{1,600}", re.MULTILINE)
+_SENTENCE_END = re.compile(r"[.;!?]\s+(?=[\"“(]?[A-Z])")
 _FIGURE = re.compile(r"(?<![\d.,])\d{0,4}[.]\d{2,4}(?![\d.,]*\d|\s?%|\s?(?:million|billion))|\d\s?(?:cents|cps|¢|p\b)")
+_CELL = re.compile(r"\|[ $€£(]*\d{1,3}\s?(?:[)|]|$)|\s{2}[$€£(]*\d{1,3}\)?(?:\s{2}|$)")
 _PER_SHARE = re.compile(
     r"\bper\s+(?:[a-z\-]+\s+){0,4}(?:shares?|stock|unit|ads)\b|\beps\b|/share|\bshare\s*[\-–—]\s*(?:basic|diluted)|\bcps\b"
 )
-_BASIC_DILUTED = re.compile(r"\b(?:basic|diluted)\b")
 _ADJUSTED = re.compile(r"\b(?:adjusted|non-?gaap|core|operating|underlying|excluding|normalized|economic)\b")
-_DISTRACTOR = re.compile(
-    r"\bdividends?\b|\bdistributions?\b|book value|\bguidance\b|\boutlook\b|\bexpect|\bforecast|\brange\b|tangible"
+_PERIOD = re.compile(
+    r"\b(?:(?:months?|weeks?|quarters?|years?|periods?|half|fiscal)\b[^.|]{0,30}\b(?:ended|ending|to)\b"
+    r"|(?:three|six|nine|twelve|thirteen|twenty[\s-]six|thirty[\s-]nine|fifty[\s-]\w{2,5}|\d\d?)[\s-](?:months?|weeks?)\b"
+    r"|[1-4]q\s?'?\d\d|(?:q[1-4]|h[12])\b|(?:first|second|third|fourth)[\s-]quarter\b|\d\d?/\d\d?/(?:20)?\d\d\b"
+    r"|(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    r"|nov(?:ember)?|dec(?:ember)?)\.?\s\d)"
 )
-_HEAD = re.compile(
-    r"\b(?:months?|weeks?|quarters?|years?|periods?|half|fiscal)\b[^.|]{0,30}\b(?:ended|ending|to)\b"
-    r"|\b(?:three|six|nine|twelve|3|6|9|12|13|26|39|52)[\s-](?:months?|weeks?)\b|\b[1-4]q\s?'?\d\d|\bq[1-4]\b"
-    r"|\b(?:january|february|march|april|may|june|july|august|september|october|november|december)\s\d"
-    r"|\b(?:first|second|third|fourth)[\s-]quarter\b|^[^a-z]*(?:19|20)\d\d\b|in (?:thousands|millions|billions)"
-    r"|\([^)]*(?:000|million)[^)]*\)|unaudited"
-)
+_YEAR_HEAD = re.compile(r"(?:^[^a-z]*|\|\s*)\b(?:19|20)\d\d\b")
+_UNITS = re.compile(r"\bin (?:thousands|millions|billions|cents)|\([^()]{0,60}(?:000|million|thousand|cents)|\(in ")
 _TITLE = re.compile(
     r"statements?\s+of|income statement|reconciliation|highlights|results of operations|selected financial"
     r"|per share data"
 )
-_DECIMAL = re.compile(r"\.\d\d|\d\s?(?:c|¢|p)")  # cheap: most lines end here
-_HEAD_WORD = re.compile(
-    r"\d{4}|onth|eek|uarter|year|q\d|\dq|thousand|million|statement|reconc|highl|result|select|data|000|unaud"
+_CENTS = re.compile(r"\bcents?\b|\bcps\b|\bpence\b|¢|\dp\b")
+_CENT_WORDS = ("cent", "cps", "pence", "¢")
+_SHARE_WORDS = ("share", "eps", "cps", "per ")
+_ADJUSTED_WORDS = ("adjusted", "gaap", "core", "operating", "underlying", "excluding", "normalized", "economic")
+_DISTRACTORS = (
+    *("dividend", "distribution", "book value", "tangible"),
+    *("guidance", "outlook", "expect", "forecast", " range"),
 )
+_HEAD_WORDS = (
+    *("month", "week", "quarter", "year", "period", "half", "fiscal", "thousand", "million", "billion", "cents", "(in"),
+    *("statement", "reconc", "highl", "result", "selected", "data"),
+)
+_BULLET = re.compile(r"^\s*[^\w\s|(]\s*\|?|^\s*o?\s*\|")
+_NONBLANK = re.compile(r"\S")
+_NO_WEIGHTS = (0.0, 0.0, 0.0, 0.0)
+_DIGITS = bytes.maketrans(b"123456789", b"000000000")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What lines of one shape have in common.
+
+    `figure`: there is one such as EPS. `cents`: the line speaks of cents, so that whole numbers below it are figures.
+    `weights`: in no context, below a line on earnings per share, below one on adjusted figures, below both.
+    `data`: there are numbers that no head of a table has.
+    """
+
+    figure: bool
+    cents: bool
+    weights: tuple[float, float, float, float]
+    per_share: bool
+    adjusted: bool
+    data: bool
+    maybe_head: bool
 
 
 @dataclass(slots=True)
-class _Unit:
-    """A line, or a sentence of a long one: where it stands, its weight, and which units it needs beside it."""
+class _Heads:
+    """The lines above one table: all of them, and what they name."""
 
-    start: int
-    end: int
-    weight: float = 0.0
-    heads: tuple[int, ...] = ()
+    lines: list[int]
+    period: bool = False
+    units: bool = False
 
 
 def excerpt(text: str, budget_chars: int | None) -> str:
@@ -72,114 +108,248 @@ def excerpt(text: str, budget_chars: int | None) -> str:
         return text
     if budget_chars < 0:
         raise ValueError(f"an excerpt of {budget_chars} characters; wanted 0 or more")
-    units = _weighed(text)
-    taken: set[int] = set()
-    left = budget_chars - len(GAP) - 1
-    for index in sorted(range(len(units)), key=lambda i: (-units[i].weight, i)):
-        if units[index].weight <= 0:
-            break
-        wanted = [i for i in (index, *units[index].heads) if i not in taken]
-        # Each unit may open a gap before it; neighbours give that room back.
-        cost = sum(units[i].end - units[i].start + 1 + (len(GAP) + 1) * (i - 1 not in taken) for i in wanted)
-        if wanted and cost <= left:
-            taken.update(wanted)
-            left -= cost
-    return _joined(text, units, sorted(taken))
+    return _Selection(text).within(budget_chars)
 
 
-def _weighed(text: str) -> list[_Unit]:
-    units: list[_Unit] = []
-    recent_heads: list[int] = []
-    seen: dict[str, int] = {}
-    context_until = adjusted_until = -1
-    for match in _PIECE.finditer(text):
-        start, end = match.span()
-        if match.group().isspace():
-            continue
-        index = len(units)
-        unit = _Unit(start, end)
-        units.append(unit)
-        line = match.group().lower()
-        if (
-            len(line) < 250
-            and line[-1] != "."
-            and _HEAD_WORD.search(line)
-            and (_TITLE.search(line) or _HEAD.search(line))
-        ):
-            recent_heads.append(index)
-        per_share = ("share" in line or "eps" in line or "per " in line or "cps" in line) and bool(
-            _PER_SHARE.search(line)
-        )
-        figure = bool(_DECIMAL.search(line) and _FIGURE.search(line))
-        is_row = len(line) < 120 or "|" in line or "  " in line.strip()
-        if per_share and len(line) < 250:
-            context_until = index + _CONTEXT_REACH
-        if _ADJUSTED.search(line):
-            adjusted_until = index + _CONTEXT_REACH
-        if figure:
-            unit.weight = _row_weight(line, per_share, is_row, index <= context_until, index <= adjusted_until)
-            # The first rows and sentences of a release are the ones on the quarter as a whole.
-            unit.weight += 1.0 / (1 + start / 10_000)
-            key = " ".join(line.split())
-            unit.weight -= 2 * seen.get(key, 0)
-            seen[key] = seen.get(key, 0) + 1
-            if is_row and unit.weight > 3:
-                unit.heads = tuple(i for i in recent_heads[-4:] if index - i <= _HEAD_REACH)
-                if not per_share:
-                    unit.heads += tuple(
-                        i for i in range(index - 1, max(index - 7, -1), -1) if _opens_rows(text, units[i])
-                    )[:1]
-        if end <= _OPENING_CHARS:
-            unit.weight = max(unit.weight, 20.0)
-        elif end <= _LONG_OPENING_CHARS:
-            unit.weight = max(unit.weight, 2.0)
-        elif index in recent_heads[-1:]:
-            unit.weight = max(unit.weight, 1.0)
-    for index, unit in enumerate(units):
-        if unit.weight > 3:  # what stands next to a row explains it
+class _Selection:
+    """A text cut into pieces, with the weight of each that has one, and the heads of its tables."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        lowered = text.replace("İ", "i").lower()  # the one letter that two come of, which would move all behind it
+        self.starts, self.lines = _pieces(text, lowered)
+        self.weights: dict[int, float] = {}
+        self.heads: list[_Heads] = []
+        self.head_starts: list[int] = []
+        self._weigh()
+        self._weigh_opening()
+
+    def _weigh(self) -> None:
+        lines = self.lines
+        shapes = "\n".join(lines).encode("utf-8", "surrogatepass").translate(_DIGITS).split(b"\n") if lines else []
+        kinds = {
+            shape: kind for shape, line in dict(zip(shapes, lines, strict=True)).items() if (kind := _kind(line, shape))
+        }
+        seen: dict[str, int] = {}
+        names: dict[str, tuple[bool, bool, bool]] = {}
+        context_until = adjusted_until = cents_until = -1
+        is_open = False
+        for index in [i for i, shape in enumerate(shapes) if shape in kinds] if kinds else ():
+            kind = kinds[shapes[index]]
+            line = lines[index]
+            if kind.data:
+                is_open = False
+            elif kind.maybe_head:
+                named = names.get(line)
+                if named is None:
+                    named = names[line] = _named(line)
+                if any(named) or (is_open and "|" in line):
+                    if not is_open:
+                        self.heads.append(_Heads([]))
+                        self.head_starts.append(index)
+                        is_open = True
+                    heads = self.heads[-1]
+                    heads.lines.append(index)
+                    heads.period |= named[0]
+                    heads.units |= named[1]
+            if kind.per_share:
+                context_until = index + _CONTEXT_REACH
+            if kind.adjusted:
+                adjusted_until = index + _CONTEXT_REACH
+            if kind.cents:
+                cents_until = index + _HEAD_REACH
+            if not (kind.figure or index <= cents_until):
+                continue
+            weight = kind.weights[(index <= context_until) + 2 * (index <= adjusted_until)]
+            if weight:
+                # The first rows and sentences of a release are the ones on the quarter as a whole.
+                times = seen[line] = seen.get(line, -1) + 1
+                weight += 1.0 / (1 + self.starts[index] / 10_000) - 2 * times
+                if weight > 0:
+                    self.weights[index] = weight
+
+    def _weigh_opening(self) -> None:
+        """Give the opening, and what stands beside a row, a weight below that of any row."""
+        for index in [i for i, weight in self.weights.items() if weight > 3]:
             for neighbour in (index - 1, index + 1):
-                if 0 <= neighbour < len(units):
-                    units[neighbour].weight = max(units[neighbour].weight, 1.5)
-    return units
+                if 0 <= neighbour < len(self.lines):
+                    self.weights[neighbour] = max(self.weights.get(neighbour, 0.0), 1.5)
+        for index in range(len(self.lines)):
+            end = self.starts[index] + len(self.lines[index])
+            if end > _LONG_OPENING_CHARS:
+                break
+            least = 20.0 if end <= _OPENING_CHARS else 2.0
+            self.weights[index] = max(self.weights.get(index, 0.0), least)
+
+    def within(self, budget_chars: int) -> str:
+        """The heaviest pieces that fit, with the heads they need."""
+        order = sorted(self.weights, key=lambda i: (-self.weights[i], i))
+        taken: set[int] = set()
+        left = budget_chars - len(GAP) - 1
+        for index in order[: budget_chars // 4]:
+            wanted = {index, *self._above(index)} - taken
+            # Each piece may open a gap before it; neighbours give that room back.
+            cost = sum(len(self.lines[i]) + 1 + (len(GAP) + 1) * (i - 1 not in taken) for i in wanted)
+            if wanted and cost <= left:
+                taken |= wanted
+                left -= cost
+        return self._joined(sorted(taken))
+
+    def _above(self, index: int) -> Iterator[int]:
+        """The lines that say what a row's figures are: period, columns and units, and the words it continues."""
+        line = self.lines[index]
+        if self.weights[index] <= 3 or not _is_row(line):
+            return
+        for above in range(index - 1, max(index - 1 - _OPENER_REACH, -1), -1):
+            other = self.lines[above]
+            if "per" in other and len(other) < 200 and _PER_SHARE.search(other) and not _FIGURE.search(other):
+                yield above
+                break
+        at = bisect_right(self.head_starts, index) - 1
+        if at < 0 or index - self.heads[at].lines[-1] > _HEAD_REACH:
+            return
+        heads = self.heads[at]
+        yield from heads.lines[-_MAX_HEADS:]
+        for lacking, reach in (("period", _HEAD_REACH), ("units", _UNITS_REACH)):
+            if getattr(heads, lacking):
+                continue
+            for earlier in range(at - 1, max(at - 5, -1), -1):
+                if heads.lines[0] - self.heads[earlier].lines[-1] > reach:
+                    break
+                if getattr(self.heads[earlier], lacking):
+                    yield from self.heads[earlier].lines[-_MAX_HEADS:]
+                    break
+
+    def _joined(self, taken: list[int]) -> str:
+        parts: list[str] = []
+        last = -1
+        for index in taken:
+            if index != last + 1:
+                parts.append(f"\n{GAP}\n" if parts else f"{GAP}\n")
+            elif parts:
+                between = self.text[self._end(last) : self.starts[index]]
+                parts.append("\n" if "\n" in between else " " if between else "")
+            parts.append(self.text[self.starts[index] : self._end(index)])
+            last = index
+        if parts and last != len(self.lines) - 1:
+            parts.append(f"\n{GAP}")
+        return "".join(parts)
+
+    def _end(self, index: int) -> int:
+        return self.starts[index] + len(self.lines[index])
 
 
-def _row_weight(line: str, per_share: bool, is_row: bool, in_context: bool, in_adjusted: bool) -> float:
-    """How likely a piece with a per-share-like figure is to show one of the three figures."""
-    basic_diluted = bool(_BASIC_DILUTED.search(line))
-    weight = 0.0
-    if per_share:
-        weight = 9.0 if basic_diluted else 7.0
-    elif basic_diluted and is_row:
-        weight = 9.0 if in_context else 6.0
-    elif in_context and is_row:
-        weight = 4.0
-    if weight and (_ADJUSTED.search(line) or in_adjusted):
-        weight += 1.0
-    if weight and _DISTRACTOR.search(line):
-        weight -= 4.0
-    return weight
+def _pieces(text: str, lowered: str) -> tuple[list[int], list[str]]:
+    """Where the lines that are not blank, or the sentences of long ones, start, and what they are in lower case."""
+    starts: list[int] = []
+    lines: list[str] = []
+    start = 0
+    for line in lowered.split("\n"):
+        if len(line) > _LONG_LINE_CHARS:
+            for piece_start, piece_end in _sentences(text, start, start + len(line)):
+                starts.append(piece_start)
+                lines.append(lowered[piece_start:piece_end])
+        elif line and not line.isspace():
+            starts.append(start)
+            lines.append(line)
+        start += len(line) + 1
+    return starts, lines
 
 
-def _opens_rows(text: str, unit: _Unit) -> bool:
-    """A line such as "Earnings per share:", which says what the rows below it are."""
-    line = text[unit.start : unit.end].lower()
-    return len(line) < 200 and bool(_PER_SHARE.search(line)) and not _FIGURE.search(line)
+def _sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Spans of whole sentences, each as short as _SENTENCE_CHARS allow; one without an end is cut between words."""
+    stops = [match.start() + 1 for match in _SENTENCE_END.finditer(text, start, end)]
+    for stop in (*stops, end):
+        if stop - start < _SENTENCE_CHARS and stop != end:
+            continue
+        while stop - start > _MAX_PIECE_CHARS:
+            cut = text.rfind(" ", start + 1, start + _MAX_PIECE_CHARS)
+            cut = cut if cut > 0 else start + _MAX_PIECE_CHARS
+            if _NONBLANK.search(text, start, cut):
+                yield start, cut
+            start = cut
+        if _NONBLANK.search(text, start, stop):
+            yield start, stop
+        start = stop
 
 
-def _joined(text: str, units: list[_Unit], taken: list[int]) -> str:
-    parts: list[str] = []
-    last = -1
-    for index in taken:
-        if index != last + 1:
-            parts.append(f"{GAP}\n" if not parts else f"\n{GAP}\n")
-        elif parts:
-            between = text[units[last].end : units[index].start]
-            parts.append("\n" if "\n" in between else " " if between else "")
-        parts.append(text[units[index].start : units[index].end])
-        last = index
-    if parts and last != len(units) - 1:
-        parts.append(f"\n{GAP}")
-    return "".join(parts)
+def _is_row(line: str) -> bool:
+    """Whether a line with a figure stands in a table, or is one cell of it."""
+    line = _BULLET.sub("", line, 1)
+    return "|" in line or "  " in line.strip() or (len(line) < 120 and line.rstrip()[-1:] not in ".;!?")
+
+
+def _has(words: tuple[str, ...], line: str) -> bool:
+    for word in words:  # noqa: SIM110, any() of a generator takes twice the time
+        if word in line:
+            return True
+    return False
+
+
+def _kind(line: str, shape: bytes) -> _Kind | None:
+    """What a line shows that does not hang on which digits it has; None where that is nothing.
+
+    Plain words are looked for before any pattern: most lines have none.
+    """
+    digits = b"0" in shape
+    cents = (b"0p" in shape or _has(_CENT_WORDS, line)) and bool(_CENTS.search(line))
+    figure = digits and (cents or b".00" in shape) and bool(_FIGURE.search(line))
+    data = figure or (digits and (b".0" in shape or b"0,000" in shape))
+    data = data or (digits and ("|" in line or "  " in line) and bool(_CELL.search(line)))
+    per_share = _has(_SHARE_WORDS, line) and bool(_PER_SHARE.search(line))
+    adjusted = _has(_ADJUSTED_WORDS, line) and bool(_ADJUSTED.search(line))
+    maybe_head = (
+        not data
+        and len(line) < _LONG_LINE_CHARS
+        and line[-1] != "."
+        and (digits or "|" in line or _has(_HEAD_WORDS, line))
+    )
+    if not (data or per_share or adjusted or cents or maybe_head):
+        return None
+    return _Kind(
+        figure=figure,
+        cents=cents,
+        weights=_weights(line, per_share, adjusted) if figure or (data and b",0" not in shape) else _NO_WEIGHTS,
+        per_share=per_share and len(line) <= _LONG_LINE_CHARS,
+        adjusted=adjusted,
+        data=data,
+        maybe_head=maybe_head,
+    )
+
+
+def _weights(line: str, per_share: bool, adjusted: bool) -> tuple[float, float, float, float]:
+    """How likely a piece with a per-share-like figure is to show one of the three figures, in each context."""
+    is_row = _is_row(line)
+    if not (per_share or is_row):
+        return _NO_WEIGHTS
+    basic_diluted = "basic" in line or "diluted" in line
+    distractor = _has(_DISTRACTORS, line)
+
+    def weight(in_context: bool, in_adjusted: bool) -> float:
+        weight = 0.0
+        if per_share:
+            weight = 9.0 if basic_diluted else 7.0
+        elif basic_diluted and is_row:
+            weight = 9.0 if in_context else 6.0
+        elif in_context and is_row:
+            weight = 4.0
+        return weight and weight + 1.0 * (adjusted or in_adjusted) - 4.0 * distractor
+
+    return (
+        weight(False, False),
+        weight(True, False),
+        weight(False, True),
+        weight(True, True),
+    )
+
+
+def _named(line: str) -> tuple[bool, bool, bool]:
+    """Whether a line without data names a period, names units, is a title."""
+    return (
+        bool(_PERIOD.search(line)),
+        bool(_UNITS.search(line)),
+        bool(_TITLE.search(line)),
+    )
 
 
 # --------------------------------------------------------------------------------------------------------------- recall
