@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shlex
@@ -17,11 +19,12 @@ import pytest
 from click.testing import CliRunner
 
 from gguf_bench import report
+from gguf_bench.baselines import BASELINES
 from gguf_bench.cli.commands import cli
 from gguf_bench.cli.state import State
 from gguf_bench.records import Comparison
 from gguf_bench.store import Store
-from tests.conftest import with_default_signals
+from tests.conftest import asked_for, with_default_signals
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -83,6 +86,8 @@ def test_a_command_imports_only_what_it_needs(arguments: list[str], needed: set[
         (["nonsense"], 2, "No such command"),
         (["compare"], 2, "name a MODEL"),
         (["compare", "no_such_model"], 1, "no model 'no_such_model'"),
+        (["compare", "baselin_null"], 1, "did you mean 'baseline_null'"),
+        (["pull", "baseline_null"], 1, "there is no file of it; compare it instead"),
         (["compare", "./missing.gguf"], 1, "does not exist"),
         (["compare", "smollm2_135m", "-q", "Q9_Z"], 2, "Q9_Z"),
         (["quantize", "smollm2_135m", "-q", "Q4_K_N"], 2, "did you mean Q4_K"),
@@ -191,13 +196,121 @@ def test_remarks_name_a_contender_as_verdicts_do(capsys: pytest.CaptureFixture[s
             *("usd_per_document", "schema_kept", "gpu_layers", "file_sha256", "error"),
         ]
     )
-    row = {**figures, "model": "m", "quant": "Q4_1", "status": "finished", "n_documents": 9}
+    row = {**figures, "model": "m", "quant": "Q4_1", "status": "finished", "n_documents": 9, "asked": 1, "tiers": {}}
     rows = [{**row, "over_context": 1, "unparseable": 0}, {**row, "quant": None, "over_context": 0, "unparseable": 2}]
     report.print_comparison(Comparison(run=run, leaderboard=rows, verdicts=[]), as_json=False)
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "m Q4_1: 1 of 9 do not fit its context, scored 0",
         "m: 2 of 9 could not be parsed, scored 0",
     ]
+
+
+def test_baselines_run_without_any_model(tmp_path: Path, releases: Path, gguf_bench: Command) -> None:
+    arguments = ["--db", tmp_path / "r.db", "compare", "baseline_null", "--dataset", releases]
+    found = gguf_bench(*arguments, "--json")
+    assert found.returncode == 0, found.stderr
+    shown = json.loads(found.stdout)
+    assert {row["model"] for row in shown["leaderboard"]} == set(BASELINES)
+    (row,) = asked_for(shown["leaderboard"])
+    assert (row["model"], row["eps_score"], row["tiers"]) == ("baseline_null", pytest.approx(1 / 3), {})
+    assert shown["excerpts"] == {"n_documents": 5, "gold_figures": 10, "gold_kept": 10, "lost": {}}
+    assert shown["verdicts"] == []
+    table = gguf_bench(*arguments)
+    assert "excerpts of 6,000 characters keep 10 of 10 gold figures" in table.stdout
+    assert "free" not in table.stdout
+    assert gguf_bench("--db", tmp_path / "r.db", "results", "show", 1).stdout == table.stdout
+    assert gguf_bench("--db", tmp_path / "r.db", "results", "show", 1, "--json").stdout == found.stdout
+    assert not imported_by(*map(str, arguments)) & {"llama_cpp", "huggingface_hub"}
+
+
+def test_free_answers_are_told_from_others(tmp_path: Path, releases: Path, gguf_bench: Command) -> None:
+    arguments = ["--db", tmp_path / "r.db", "compare", "baseline_null", "--dataset", releases, "--limit", 2]
+    assert gguf_bench(*arguments).returncode == 0
+    listed = gguf_bench("--db", tmp_path / "r.db", "results", "list").stdout
+    assert "Answers" not in listed
+    free = gguf_bench(*arguments, "--no-grammar")
+    assert free.stdout.startswith("run 2: 2 documents of releases, excerpts of 6,000 characters, free answers\n")
+    assert json.loads(gguf_bench(*arguments, "--no-grammar", "--json").stdout)["run"]["settings"]["grammar"] is False
+    listed = gguf_bench("--db", tmp_path / "r.db", "results", "list").stdout
+    assert [line.split()[6] for line in listed.splitlines() if "finished" in line] == ["free", "grammar"]
+    assert max(map(len, listed.splitlines())) <= 80
+
+
+def test_each_tier_has_its_score(tmp_path: Path, gguf_bench: Command) -> None:
+    arguments = ["--db", tmp_path / "r.db", "compare", "baseline_null", "--limit", 10]
+    lines = gguf_bench(*arguments).stdout.splitlines()
+    head = next(number for number, line in enumerate(lines) if "Score by tier" in line)
+    assert lines[head].split() == ["Score", "by", "tier", "Quant", "plain", "(4)", "ordinary", "(3)", "hard", "(3)"]
+    (row,) = asked_for(json.loads(gguf_bench(*arguments, "--json").stdout)["leaderboard"])
+    assert {tier: found["n_documents"] for tier, found in row["tiers"].items()} == {
+        "plain": 4,
+        "ordinary": 3,
+        "hard": 3,
+    }
+    scores = [f"{100 * found['eps_score']:.1f}" for found in row["tiers"].values()]
+    assert ["baseline_null", *scores] in [line.split() for line in lines[head:]]
+    mean = sum(found["n_documents"] * found["eps_score"] for found in row["tiers"].values()) / 10
+    assert mean == pytest.approx(row["eps_score"])
+
+
+def shown_on_a_terminal(comparison: Comparison, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        report.print_comparison(comparison, as_json=False)
+    return out.getvalue()
+
+
+def long_comparison(*, lost: dict[str, list[str]]) -> Comparison:
+    """A run whose names are as long as they get, and a baseline beside them."""
+    figures = {
+        "quant": "IQ3_XXS",
+        "size_bytes": 2**42,
+        "bits_per_weight": 18.25,
+        "eps_score": 0.5,
+        "eps_score_low": 0.4,
+        "eps_score_high": 1.0,
+        "exact_match": 1.0,
+        "documents_per_minute": 1234.5,
+        "peak_rss_bytes": 2**40,
+        "status": "finished",
+        "n_documents": 300,
+        "over_context": 0,
+        "unparseable": 0,
+        "asked": 1,
+        "tiers": {tier: {"n_documents": 100, "eps_score": 0.5} for tier in ("plain", "ordinary", "hard")},
+    } | dict.fromkeys(["usd_per_document", "schema_kept", "gpu_layers", "file_sha256", "error"])
+    of_a_file = ["quant", "size_bytes", "bits_per_weight", "documents_per_minute", "peak_rss_bytes"]
+    baseline = figures | dict.fromkeys(of_a_file) | {"model": "null", "asked": 0}
+    rows = [{**figures, "model": "HuggingFaceTB/SmolLM2-1.7B-Instruct"}, baseline]
+    run = {"id": 7, "name": "", "excerpt_chars": 3000, "n_documents": 300, "dataset": "d", "settings": {}}
+    excerpts = {"n_documents": 300, "gold_figures": 852, "gold_kept": 850, "lost": lost}
+    return Comparison(run=run, leaderboard=rows, verdicts=[], excerpts=excerpts)
+
+
+def test_a_full_run_fits_eighty_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    report.print_comparison(long_comparison(lost={"d1": ["basic"], "d2": ["adjusted"]}), as_json=False)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "\x1b" not in shown
+    assert "excerpts of 3,000 characters keep 850 of 852 gold figures; some are lost in d1, d2" in " ".join(
+        shown.split()
+    )
+    assert "plain (100)" in shown
+    many = long_comparison(lost={f"d{number}": ["basic"] for number in range(4)})
+    report.print_comparison(many, as_json=False)
+    told = "some are lost in 4 documents (`gguf-bench results show 7 --json` names them)"
+    assert told in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_nobody_asked_for_is_set_back_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = shown_on_a_terminal(long_comparison(lost={}), monkeypatch).splitlines()
+    dim = [line for line in lines if "\x1b[2m" in line and "null" in line]
+    assert len(dim) == 2, "in the leaderboard and by tier"
+    assert not any("\x1b[2m" in line for line in lines if "SmolLM2" in line)
 
 
 def test_a_model_of_several_groups_is_of_the_group_asked_for(tmp_path: Path) -> None:
