@@ -265,11 +265,11 @@ def _sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         while stop - start > _MAX_PIECE_CHARS:
             cut = text.rfind(" ", start + 1, start + _MAX_PIECE_CHARS)
             cut = cut if cut > 0 else start + _MAX_PIECE_CHARS
-            if _NONBLANK.search(text, start, cut):
-                yield start, cut
+            if first := _NONBLANK.search(text, start, cut):
+                yield first.start(), cut
             start = cut
-        if _NONBLANK.search(text, start, stop):
-            yield start, stop
+        if first := _NONBLANK.search(text, start, stop):
+            yield first.start(), stop
         start = stop
 
 
