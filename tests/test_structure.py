@@ -21,12 +21,13 @@ LAYERS = {
         # llama.cpp, and the child process it runs in
         *("llama", "chat_template", "engine", "worker", "child", "llama_build", "tiny_gguf", "gguf_header", "offload"),
         # tasks, and what they are made of
+        "filing_text",
         *("tasks", "score", "excerpt", "baselines"),
-        *("sqlite_errors", "vram"),
+        *("sqlite_errors", "queries", "vram"),
     },
     "stages": {
         *("query", "hub", "package", "convert", "upstream", "describe", "quantize", "run", "endpoint", "dataset"),
-        *("store", "compare", "calibrate"),
+        *("store", "compare", "rescore", "calibrate"),
     },
     "joining": {"pipeline", "api", "doctor", "__init__"},
     # Tables and Markdown of what the joining modules found: it knows their records, and none of them knows it.
@@ -43,6 +44,8 @@ OWNERS = {
     "converters": {"convert"},
     "click": {"cli"},
     "openai": {"endpoint"},
+    "lxml": {"filing_text"},
+    "pypdfium2": {"filing_text"},
     "torch": set(),
     "transformers": set(),
 }
