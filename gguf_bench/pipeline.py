@@ -26,12 +26,13 @@ from gguf_bench import convert as convert_stage
 from gguf_bench import dataset as datasets
 from gguf_bench import endpoint as endpoint_stage
 from gguf_bench import quantize as quantize_stage
+from gguf_bench import rescore as rescore_stage
 from gguf_bench import run as run_stage
 from gguf_bench.baselines import BASELINES, BASELINES_VERSION
 from gguf_bench.catalog import baseline, hub_id_mistake
 from gguf_bench.describe import describe, describe_adapter
 from gguf_bench.endpoint import Endpoint
-from gguf_bench.errors import GgufBenchError, ModelError, QuantizeError
+from gguf_bench.errors import GgufBenchError, ModelError, QuantizeError, StoreError
 from gguf_bench.excerpt import DEFAULT_EXCERPT_CHARS, EXCERPT_VERSION, excerpt, gold_kept
 from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.gguf_header import read_header
@@ -55,6 +56,7 @@ from gguf_bench.records import (
     Served,
     Settings,
 )
+from gguf_bench.rescore import Rescored, RescoredContender
 from gguf_bench.score import score_over_context
 from gguf_bench.store import Row, Store, now, settings_sha256
 from gguf_bench.tasks import TASKS, Task
@@ -440,6 +442,8 @@ def compare(asked: Sequence[Contender], options: Options, store: Store, progress
         files = [_prepared(contender, store, progress) for contender in everyone]
         settings = basic_settings(build, options, progress)
         found = _run_to_go_on_with(key, files, options, settings, store)
+        if found is not None:
+            _rescore_if_old(found[0], store, progress)
         if found is not None and _is_through(found[0], store):
             _price(everyone, store.contenders(found[0]), store)
             return found[0]
@@ -584,7 +588,7 @@ def _run_key(asked: Sequence[Contender], options: Options) -> str:
     """
     identity = {
         "name": options.name,
-        "task": [options.task.name, options.task.version, options.task.prompt_version, options.task.scorer_version],
+        "task": [options.task.name, options.task.version, options.task.prompt_version],  # a scorer can be changed
         "dataset": [options.dataset.sha256, [document.id for document in options.dataset.documents]],
         "excerpt": [options.excerpt_chars, EXCERPT_VERSION],
         "grammar": options.grammar,
@@ -846,9 +850,7 @@ class _Session:
         self.store.save_answers(contender_id, [(answer, self._score(answer)) for answer in known])
 
     def _score(self, answer: Answer) -> Score:
-        document = self.documents[answer.document_id]
-        fits = answer.status == "answered"
-        return self.options.task.score(answer.output, document) if fits else score_over_context(document)
+        return _judged(self.options.task, answer.status, answer.output, self.documents[answer.document_id])
 
     def _work_out(self, rules: Rules, missing: Mapping[str, str], contender_id: int) -> None:
         """What `rules` answer. Nothing of it is timed: their speed is not a model's."""
@@ -960,6 +962,91 @@ def _recall(rows: Sequence[Row]) -> dict[str, Any] | None:
         "gold_kept": sum(row["gold_kept"] for row in rows),
         "lost": {row["document_id"]: row["lost"].split() for row in rows if row["lost"]},
     }
+
+
+# --- store -> store ---
+
+
+def rescore(run_id: int, store: Store) -> Rescored:
+    """Score the answers of a run again, by today's scorer and without a model, and write it: all of it, or nothing.
+
+    Raises StoreError where there is no such run, where it is being computed, or where its task or labels are not known.
+    """
+    run = store.run(run_id)
+    if run["status"] == "running":
+        raise StoreError(f"run {run_id} is being computed by another process", hint="rescore it when it is through")
+    with store.run_lock(run["key"]):
+        return _rescored(run, store)
+
+
+def is_old(run: Mapping[str, Any]) -> bool:
+    """Whether a run was scored by another scorer than today's, so that its figures and today's are not comparable."""
+    return run["task"] in TASKS and run["scorer_version"] != TASKS[run["task"]].scorer_version
+
+
+def _rescore_if_old(run_id: int, store: Store, progress: Progress) -> None:
+    """No run holds scores of two scorers: one that is gone on with is rescored first."""
+    run = store.run(run_id)
+    if is_old(run):
+        found = _rescored(run, store)
+        progress.say(
+            f"run {run_id} was scored by scorer {found.version_before}; by {found.version_after}, "
+            f"{found.n_changed} of {found.n_answers} answers are judged otherwise"
+        )
+
+
+def _rescored(run: Row, store: Store) -> Rescored:
+    if run["task"] not in TASKS:
+        raise StoreError(
+            f"run {run['id']} is of the task {run['task']!r}, which this gguf-bench does not have",
+            hint="use the version that made it",
+        )
+    task, documents = TASKS[run["task"]], store.documents(run["id"])
+    companies = {document.id: document.company for document in documents.values()}
+
+    def judge(row: Row) -> Score:
+        return _judged(task, row["status"], row["output"], documents[row["document_id"]])
+
+    contenders, answers, figures = [], {}, {}
+    for contender in store.contenders(run["id"]):
+        rows = store.answers(contender["id"])
+        if unknown := [row["document_id"] for row in rows if row["document_id"] not in documents]:
+            raise StoreError(
+                f"the labels of document {unknown[0]!r} of run {run['id']} are not in {store.path}",
+                hint="compare again, under another --name",
+            )
+        changed = rescore_stage.changed_answers(rows, judge)
+        answers.update({(contender["id"], answer.document_id): answer.after for answer in changed})
+        if contender["status"] == "finished":
+            summary = compare_stage.summarise(rescore_stage.with_changes(rows, changed), companies)
+            figures[contender["id"]] = {
+                name: figure for name, figure in summary.items() if name not in rescore_stage.MEASURED
+            }
+        contenders.append(
+            RescoredContender(
+                contender_id=contender["id"],
+                model=contender["model"],
+                quant=contender["quant"],
+                status=contender["status"],
+                n_answers=len(rows),
+                changed=changed,
+                score_before=contender["eps_score"],
+                score_after=figures.get(contender["id"], contender)["eps_score"],
+            )
+        )
+    store.rescore(run["id"], task.scorer_version, answers, figures)
+    return Rescored(
+        run_id=run["id"],
+        run_name=run["name"],
+        version_before=run["scorer_version"],
+        version_after=task.scorer_version,
+        contenders=contenders,
+    )
+
+
+def _judged(task: Task, status: str, output: str, document: Document) -> Score:
+    """The score of an answer; `status` as of Answer, or as it is stored."""
+    return score_over_context(document) if status == "over_context" else task.score(output, document)
 
 
 def contender_name(row: Row) -> str:

@@ -142,6 +142,17 @@ class Score:
     kinds: Mapping[str, str]
     value: float
 
+    @property
+    def columns(self) -> dict[str, Any]:
+        """As the table `answers` has it."""
+        values = self.values or dict.fromkeys(FIELDS)
+        return {
+            "status": self.status,
+            **{field: None if (value := values[field]) is None else float(value) for field in FIELDS},
+            **{f"kind_{field}": self.kinds[field] for field in FIELDS},
+            "score": self.value,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:

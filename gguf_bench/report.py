@@ -26,6 +26,7 @@ from gguf_bench.records import Check, Comparison, Dataset, Document, QuantizedSi
 if TYPE_CHECKING:
     from gguf_bench.catalog import Catalog
     from gguf_bench.quants import Quant
+    from gguf_bench.rescore import Rescored
 
 Row = Mapping[str, Any]
 
@@ -241,6 +242,57 @@ def _remarks(leaderboard: Sequence[Row]) -> Iterator[str]:
         for column, words in (("over_context", "do not fit its context"), ("unparseable", "could not be parsed")):
             if row[column]:
                 yield f"{name}: {row[column]} of {row['n_documents']} {words}, scored 0"
+
+
+def print_rescored(rescored: Sequence[Rescored], *, as_json: bool) -> None:
+    """What another scorer changed in each run: the contenders' scores, and how the fields' kinds moved."""
+    if as_json:
+        print_json([_rescored(run) for run in rescored])
+        return
+    console = _console()
+    for run in rescored:
+        title = f"run {run.run_id}" + (f" {run.run_name!r}" if run.run_name else "")
+        before, after = run.version_before, run.version_after
+        scorer = f"scorer {after}" if before == after else f"scorer {before} -> {after}"
+        changed = f"{run.n_changed} of {run.n_answers} answers changed" if run.n_changed else "no answer changed"
+        console.print(Text(f"{title}: {scorer}, {changed}"))
+        # Scores without a changed answer: their own figures were wrong
+        contenders = [one for one in run.contenders if one.changed or one.score_before != one.score_after]
+        if contenders:
+            table = _table("Model", "Quant", "Answers", "Changed", "EPS score", right=("Answers", "Changed"))
+            for one in contenders:
+                scores = f"{percent(one.score_before)} -> {percent(one.score_after)}"
+                _add(table, one.model, one.quant, one.n_answers, len(one.changed), scores)
+            console.print(table)
+        for (kind_before, kind_after), count in run.moves.most_common():
+            console.print(Text(f"  {kind_before} -> {kind_after}: {count}"))
+
+
+def _rescored(run: Rescored) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "run_name": run.run_name,
+        "scorer_version": {"from": run.version_before, "to": run.version_after},
+        "n_answers": run.n_answers,
+        "n_changed": run.n_changed,
+        "kinds": [{"from": before, "to": after, "fields": count} for (before, after), count in run.moves.most_common()],
+        "contenders": [
+            {
+                "contender_id": one.contender_id,
+                "model": one.model,
+                "quant": one.quant,
+                "status": one.status,
+                "n_answers": one.n_answers,
+                "n_changed": len(one.changed),
+                "eps_score": {"from": one.score_before, "to": one.score_after},
+                "changed": [
+                    {"document_id": answer.document_id, "from": answer.before, "to": answer.after}
+                    for answer in one.changed
+                ],
+            }
+            for one in run.contenders
+        ],
+    }
 
 
 def print_runs(runs: Sequence[Row], *, as_json: bool) -> None:

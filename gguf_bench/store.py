@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -24,7 +25,7 @@ from sqlite_utils import Database
 
 from gguf_bench.errors import StoreError
 from gguf_bench.migrations import migrations
-from gguf_bench.records import FIELDS, Answer, Document, GgufFile, Score, Settings
+from gguf_bench.records import Answer, Document, GgufFile, Score, Settings
 from gguf_bench.sqlite_errors import BUSY_SECONDS, explained
 
 Row = dict[str, Any]
@@ -276,6 +277,32 @@ class Store:
                 [contender_id],
             )
 
+    def rescore(
+        self,
+        run_id: int,
+        scorer_version: str,
+        answers: Mapping[tuple[int, str], Row],
+        figures: Mapping[int, Row],
+    ) -> None:
+        """Write what another scorer makes of a run, all of it or nothing.
+
+        `answers` maps (contender id, document id) to columns of `answers`, `figures` contender ids to columns of
+        `contenders`.
+        """
+        with self._writing() as connection:
+            for (contender_id, document_id), columns in answers.items():
+                assignments = ", ".join(f"{name} = ?" for name in columns)
+                connection.execute(
+                    f"update answers set {assignments} where contender_id = ? and document_id = ?",
+                    [*columns.values(), contender_id, document_id],
+                )
+            for contender_id, columns in figures.items():
+                assignments = ", ".join(f"{name} = ?" for name in columns)
+                connection.execute(
+                    f"update contenders set {assignments} where id = ?", [*columns.values(), contender_id]
+                )
+            connection.execute("update runs set scorer_version = ? where id = ?", [scorer_version, run_id])
+
     def run(self, run_id: int) -> Row:
         """The row of a run, its JSON columns read. Raises StoreError when there is no such run."""
         found = self.rows("select * from runs where id = ?", [run_id])
@@ -315,6 +342,13 @@ class Store:
             [run_id],
         )
         return {row["document_id"]: row["company"] for row in found}
+
+    def documents(self, run_id: int) -> dict[str, Document]:
+        """Document id -> document with its labels and without its text, over the dataset of a run."""
+        found = self.rows(
+            "select * from documents where dataset_sha256 = (select dataset_sha256 from runs where id = ?)", [run_id]
+        )
+        return {row["document_id"]: _document(row) for row in found}
 
     def tiers(self, run_id: int) -> dict[str, str]:
         """Document id -> tier, over the dataset of a run, in the order the documents were first seen in."""
@@ -373,16 +407,12 @@ def settings_sha256(settings: Settings) -> str:
 
 
 def _answer_row(contender_id: int, answer: Answer, score: Score) -> Row:
-    values = score.values or dict.fromkeys(FIELDS)
     return {
         "contender_id": contender_id,
         "document_id": answer.document_id,
-        "status": score.status,
         "prompt_sha256": answer.prompt_sha256,
         "output": answer.output,
-        **{field: None if (value := values[field]) is None else float(value) for field in FIELDS},
-        **{f"kind_{field}": score.kinds[field] for field in FIELDS},
-        "score": score.value,
+        **score.columns,
         "prompt_tokens": answer.prompt_tokens,
         "decoded_prompt_tokens": answer.decoded_prompt_tokens,
         "generated_tokens": answer.generated_tokens,
@@ -391,6 +421,20 @@ def _answer_row(contender_id: int, answer: Answer, score: Score) -> Row:
         "generation_seconds": answer.generation_seconds,
         "seconds": answer.prompt_seconds + answer.generation_seconds,
     }
+
+
+def _document(row: Row) -> Document:
+    gold, traps = json.loads(row["gold"]), json.loads(row["traps"])
+    return Document(
+        id=row["document_id"],
+        company=row["company"],
+        period=row["period"],
+        text="",
+        gold={field: None if figure is None else Decimal(figure) for field, figure in gold.items()},
+        traps={name: Decimal(figure) for name, figure in traps.items()},
+        tags=tuple(json.loads(row["tags"])),
+        tier=row["tier"],
+    )
 
 
 def _answer(row: Row) -> Answer:

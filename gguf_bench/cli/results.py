@@ -12,7 +12,7 @@ MAX_RUN_ID = 2**63 - 1
 
 @click.group()
 def results() -> None:
-    """Look at what is stored."""
+    """Look at what is stored, and score it again."""
 
 
 @results.command("list")
@@ -33,7 +33,42 @@ def show(state: State, run_id: int, as_json: bool) -> None:
     """Show the leaderboard and the verdicts of RUN, as `compare` printed them."""
     from gguf_bench import pipeline, report
 
-    report.print_comparison(pipeline.comparison(run_id, state.existing_store), as_json=as_json)
+    comparison = pipeline.comparison(run_id, state.existing_store)
+    report.print_comparison(comparison, as_json=as_json)
+    if pipeline.is_old(comparison.run):
+        note = f"note: scored by scorer {comparison.run['scorer_version']}, which is not today's"
+        click.echo(f"{note}; `gguf-bench results rescore {run_id}` scores it again", err=True)
+
+
+@results.command()
+@click.argument("run_ids", type=click.IntRange(1, MAX_RUN_ID), nargs=-1, metavar="[RUN]...")
+@json_option
+@pass_state
+def rescore(state: State, run_ids: tuple[int, ...], as_json: bool) -> None:
+    """Score what is stored again, by today's scorer and without a model, and print what that changes.
+
+    Without a RUN, every run. Each is rescored wholly or left as it was.
+
+    \b
+    gguf-bench results rescore 3
+    gguf-bench results rescore --json
+    """
+    from gguf_bench import pipeline, report
+    from gguf_bench.errors import StoreError
+
+    store = state.existing_store
+    runs = [store.run(run_id) for run_id in dict.fromkeys(run_ids)] if run_ids else store.runs()[::-1]
+    rescored, failures = [], []
+    for run in runs:
+        try:
+            rescored.append(pipeline.rescore(run["id"], store))
+        except StoreError as error:
+            failures.append(error)
+    report.print_rescored(rescored, as_json=as_json)
+    for failure in failures[1:]:
+        click.echo(f"Error: {failure}", err=True)
+    if failures:
+        raise failures[0]
 
 
 @results.command()

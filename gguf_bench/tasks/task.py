@@ -17,7 +17,8 @@ class Task:
     `grammar` is GBNF that admits every good answer and no endless one; `max_answer_tokens` is enough for the longest,
     `max_free_answer_tokens` for one without a grammar, which models begin and end with prose.
     `json_schema` says the same to a server that takes schemas instead: an object of numbers and nulls, all required.
-    `version` is raised when any of the parts changes, the others with their part; all are stored with the answers.
+    `version` is raised when what is asked changes, or how it may be answered, the others with their part; all are
+    stored with the answers. A scorer has its version alone: what was answered can be scored again.
     """
 
     name: str
