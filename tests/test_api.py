@@ -43,6 +43,7 @@ def test_a_benchmark_from_a_program(smollm2: Path, releases: Path, tmp_path: Pat
         return result
 
     result = asyncio.run(run())
+    assert list(result.model_metrics) == ["smollm2_135m"], "and not the baselines, which nobody asked for"
     metrics = result.model_metrics["smollm2_135m"]
     assert 0 <= metrics.final_score <= 1
     assert metrics.row["run_name"] == "first"
@@ -71,6 +72,20 @@ def test_a_cancelled_benchmark_stops_and_goes_on_later(smollm2: Path, releases: 
     assert 0 < answers() < 5
     result = asyncio.run(runner.run_benchmark(models=["smollm2_135m"], **two_at_a_time))
     assert (result.run_id, answers()) == (1, 5)
+
+
+def test_a_baseline_is_measured_where_it_is_named(releases: Path, tmp_path: Path) -> None:
+    runner = create_benchmark_runner(db=tmp_path / "results.db")
+    result = asyncio.run(runner.run_benchmark(models=["baseline_null"], dataset=str(releases), grammar=False))
+    assert list(result.model_metrics) == ["baseline_null"]
+    assert result.model_metrics["baseline_null"].final_score == pytest.approx(1 / 3)
+    assert result.model_metrics["baseline_null"].row["grammar"] == 0
+
+
+@pytest.mark.parametrize("name", ["baseline_null", "baseline_nul"])
+def test_a_baseline_cannot_be_loaded(tmp_path: Path, name: str) -> None:
+    with pytest.raises(GgufBenchError, match="compare it instead" if name == "baseline_null" else "did you mean"):
+        get_model_loader(db=tmp_path / "results.db").load(name)
 
 
 @pytest.mark.parametrize(

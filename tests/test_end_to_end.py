@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from gguf import GGUFReader
 
-from tests.conftest import with_default_signals
+from tests.conftest import asked_for, with_default_signals
 from tests.hub_server import HubServer
 from tests.smollm2 import write_smollm2_checkpoint
 
@@ -42,21 +42,22 @@ def test_from_a_hub_id_to_a_leaderboard(checkpoint: Path, releases: Path, tmp_pa
         environment = server.environment(tmp_path / "hub")
         first = gguf_bench(*arguments, env=environment)
     assert first.returncode == 0, first.stderr
-    board = json.loads(first.stdout)["leaderboard"]
+    everyone = json.loads(first.stdout)["leaderboard"]
+    board = asked_for(everyone)
     assert {row["quant"] for row in board} == {"Q8_0", "Q4_K_M"}
     assert all(row["n_documents"] == 5 and 0 <= row["eps_score"] <= 1 for row in board)
     assert {row["quant"]: round(row["bits_per_weight"], 2) for row in board} == {"Q8_0": 8.51, "Q4_K_M": 6.17}
 
     again = gguf_bench(*arguments, env={**environment, "HF_HUB_OFFLINE": "1"})
     assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout)["leaderboard"] == board
+    assert json.loads(again.stdout)["leaderboard"] == everyone
 
     named = json.loads(gguf_bench("--db", database, "query", "--json", "select path from artifacts").stdout)
     names = {str(GGUFReader(row["path"]).fields["general.name"].contents()) for row in named}
     assert names == {"SmolLM2 135M Instruct"}, "the name in the file is the repo's, not the commit's"
 
     csv = gguf_bench(
-        "--db", database, "query", "--csv", "select model, quant, eps_score from eps_scores order by quant"
+        "--db", database, "query", "--csv", "select model, quant, eps_score from eps_scores where asked order by quant"
     )
     assert csv.stdout.splitlines()[0] == "model,quant,eps_score"
     assert len(csv.stdout.splitlines()) == 3
@@ -69,13 +70,13 @@ def test_from_a_hub_id_to_a_leaderboard(checkpoint: Path, releases: Path, tmp_pa
 
 
 def answers_of(database: Path) -> list[tuple[Any, ...]]:
-    """What was answered and scored, without what was measured."""
+    """What the models answered and how it was scored, without what was measured."""
     with sqlite3.connect(database) as connection:
         assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
         return connection.execute(
             "select c.model, c.quant, c.status, c.eps_score, c.eps_score_low, c.missed, a.document_id, a.output,"
             " a.score, a.prompt_sha256 from contenders c join answers a on a.contender_id = c.id"
-            " order by c.position, a.document_id"
+            " where c.asked order by c.position, a.document_id"
         ).fetchall()
 
 
@@ -142,6 +143,29 @@ def wait_for_an_answer(database: Path, process: subprocess.Popen[str]) -> None:
                     return
         time.sleep(0.02)
     pytest.fail("no answer was stored in two minutes")
+
+
+def test_free_answers_are_the_models_own_words(
+    smollm2: Path, releases: Path, tmp_path: Path, gguf_bench: Command
+) -> None:
+    """No grammar gives them a form, none of their tokens is forced, and they are kept apart from those it held."""
+    database = tmp_path / "results.db"
+    compare = ["--db", database, "compare", smollm2, "--dataset", releases, "--limit", 2, "--json"]
+    for arguments, is_held in ((compare, True), ([*compare, "--no-grammar"], False)):
+        found = gguf_bench(*arguments)
+        assert found.returncode == 0, found.stderr
+        settings = json.loads(found.stdout)["run"]["settings"]
+        assert (settings["grammar"], settings["max_answer_tokens"]) == (is_held, 96 if is_held else 256)
+    with sqlite3.connect(database) as connection:
+        rows = connection.execute(
+            "select s.grammar, a.output, a.generated_tokens, a.sampled_tokens from answers a"
+            " join eps_scores s using (contender_id) where s.asked order by s.run_id, a.document_id"
+        ).fetchall()
+    assert [grammar for grammar, *_ in rows] == [1, 1, 0, 0]
+    held, free = rows[:2], rows[2:]
+    assert all(output.startswith('{"basic": ') and sampled < generated for _, output, generated, sampled in held)
+    assert all(sampled == generated <= 256 for _, _, generated, sampled in free)
+    assert {output for _, output, *_ in free}.isdisjoint(output for _, output, *_ in held)
 
 
 def test_a_damaged_file_is_one_failed_contender(
