@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-EXCERPT_VERSION = "2"
+EXCERPT_VERSION = "3"
 """Raised whenever the same text could give another excerpt."""
 
 DEFAULT_EXCERPT_CHARS = 6000
@@ -346,7 +346,7 @@ def _weights(line: str, per_share: bool, adjusted: bool) -> tuple[float, float, 
 def _named(line: str) -> tuple[bool, bool, bool]:
     """Whether a line without data names a period, names units, is a title."""
     return (
-        bool(_PERIOD.search(line)),
+        bool(_PERIOD.search(line) or _YEAR_HEAD.search(line)),
         bool(_UNITS.search(line)),
         bool(_TITLE.search(line)),
     )

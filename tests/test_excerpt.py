@@ -144,6 +144,12 @@ def test_heads_without_a_period_bring_the_ones_above_them():
     assert "Earnings per share data\nBasic | $0.57" in kept
 
 
+def test_years_that_are_aligned_with_blanks_are_heads():
+    columns = "             Three Months Ended March 31,\n                   2023        2022\n"
+    rows = "Revenue            5,700       5,100\nDiluted EPS         0.56        0.50\n"
+    assert columns in excerpt(FILLER + columns + rows + FILLER, 600)
+
+
 def test_whole_cents_are_figures_below_a_head_that_says_so():
     text = f"{FILLER}Earnings per share (cents)\nBasic | 57 | 51\nDiluted | 56 | 50\n{FILLER}"
     assert "Basic | 57 | 51\nDiluted | 56 | 50" in excerpt(text, 600)
