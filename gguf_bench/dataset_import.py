@@ -185,7 +185,7 @@ def _filings(source: Path) -> tuple[list[_Filing], list[str]]:
         paths, passed_over = _below(source)
         if not paths:
             raise DatasetError("no filing in this folder", file=source, hint=f"taken are {', '.join(SUFFIXES)}")
-        notes = [f"passed over, not of {', '.join(SUFFIXES)}: {_names(passed_over)}"] if passed_over else []
+        notes = [f"passed over, being no files of {', '.join(SUFFIXES)}: {_names(passed_over)}"] if passed_over else []
         filings = [
             _Filing(path.relative_to(source).with_suffix("").as_posix(), path, path.relative_to(source).as_posix())
             for path in paths

@@ -97,6 +97,5 @@ def import_(source: Path, labels: Path | None, output: Path, overwrite: bool, as
     if imported.dataset:
         progress.say(f"{imported.n_documents} documents; next: gguf-bench compare MODEL --dataset {imported.dataset}")
     else:
-        progress.say(
-            f"fill in {imported.template} (company and period are guesses); next: the same command with --labels {imported.template}"
-        )
+        progress.say(f"fill in {imported.template}, in which company and period are guesses")
+        progress.say(f"next: the same command with --labels {imported.template}")
