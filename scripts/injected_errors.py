@@ -1,6 +1,6 @@
 """Errors whose cause is known, put into right answers: does the scorer name them?
 
-    python scripts/injected_errors.py [NAME|FILE.jsonl ...]        # a table by kind; eps-v1 where none is named
+    python -m scripts.injected_errors [NAME|FILE.jsonl ...]        # a table by kind; eps-v1 where none is named
 
 A wrong figure may equal two things (last year's figure may be this year's dividend): such a name counts as wrong here.
 """
@@ -14,10 +14,10 @@ from decimal import Decimal
 
 from gguf_bench.dataset import DEFAULT_DATASET, load
 from gguf_bench.records import FIELDS, Dataset, Document
-from gguf_bench.score import score_answer, trap_kind
+from gguf_bench.score import KINDS, score_answer, trap_kind
 
-COMBINED = " *"
-"""Behind a kind: the figure is also in cents, or has lost its sign."""
+COMBINED = " +"
+"""Behind a kind: the figure has also lost its sign, or is in cents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +91,12 @@ def named(dataset: Dataset) -> dict[str, tuple[int, int]]:
 
 def main() -> None:
     datasets = [load(name) for name in sys.argv[1:] or [DEFAULT_DATASET]]
-    tables = [named(dataset) for dataset in datasets]
-    print("| kind | " + " | ".join(dataset.name for dataset in datasets) + " |")
-    print("| --- " * (len(datasets) + 1) + "|")
-    for kind in sorted({kind for table in tables for kind in table}):
-        cells = [table.get(kind, (0, 0)) for table in tables]
-        print(f"| `{kind}` | " + " | ".join(f"{n_right} of {n}" for n, n_right in cells) + " |")
+    columns = [(dataset.name + row, row, named(dataset)) for dataset in datasets for row in ("", COMBINED)]
+    print(f"| kind | {' | '.join(head for head, _, _ in columns)} |")
+    print(f"| --- {'| --- ' * len(columns)}|")
+    for kind in KINDS[1:]:
+        cells = [counts.get(kind + row) for _, row, counts in columns]
+        print(f"| `{kind}` | {' | '.join(f'{cell[1]} of {cell[0]}' if cell else '' for cell in cells)} |")
 
 
 if __name__ == "__main__":
