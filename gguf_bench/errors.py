@@ -14,6 +14,7 @@ GgufBenchError                  one line: what was found, what was wanted, where
 │   ├── ChildDied               the process died by a signal, or without saying why
 │   └── ChildHung               the process was silent for too long, and was ended
 └── StoreError                  the results file: newer than us, locked, read-only, not SQLite
+    └── ParameterError          a query's parameter: `name`, without a value or unknown
 """
 
 from __future__ import annotations
@@ -130,6 +131,14 @@ class ChildHung(ModelError):
 
 class StoreError(GgufBenchError):
     """The results store cannot be used."""
+
+
+class ParameterError(StoreError):
+    """A parameter of a query that got no value, or a value for a parameter `name` that it does not have."""
+
+    def __init__(self, message: str, *, name: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
 
 
 def signal_name(number: int) -> str:

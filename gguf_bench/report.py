@@ -26,6 +26,7 @@ from gguf_bench.records import Check, Comparison, Dataset, Document, QuantizedSi
 if TYPE_CHECKING:
     from gguf_bench.catalog import Catalog
     from gguf_bench.quants import Quant
+    from gguf_bench.queries import Parameter, SavedQuery
     from gguf_bench.rescore import Rescored
 
 Row = Mapping[str, Any]
@@ -427,8 +428,28 @@ def print_checks(checks: Sequence[Check], *, as_json: bool) -> None:
     _console().print(table)
 
 
+def print_saved_queries(queries: Sequence[SavedQuery], form: str) -> None:
+    """What queries there are, with their parameters; `form` as of `print_rows`."""
+    if form != "table":
+        columns = ("name", "title", "description", "parameters", "sql")
+        rows = (
+            [each.name, each.title, each.description, [asdict(one) for one in each.parameters], each.sql]
+            for each in queries
+        )
+        print_rows(columns, rows, form)
+        return
+    table = _table("Query", "What it shows", "-p", whole=("Query",))
+    for each in queries:
+        _add(table, each.name, each.title, "\n".join(map(_parameter, each.parameters)))
+    _console().print(table)
+
+
+def _parameter(parameter: Parameter) -> str:
+    return parameter.name if parameter.default is None else f"{parameter.name} [{parameter.default}]"
+
+
 MAX_TABLE_ROWS = 1000
-MAX_CELL_CHARACTERS = 4000
+MAX_CELL_CHARACTERS = 1000
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str) -> bool:

@@ -40,7 +40,8 @@ WAYS_OUT = {
     "locked": "another process is writing it, wait for that one to finish",
     "full": "free some space: what was stored before is safe",
     "not authorized": "`query` only reads",
-    "interrupted": "the query took too long",
+    "too big": "one value may take 16 MiB",
+    "has no name": "write parameters as :name",
 }
 
 
