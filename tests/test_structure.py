@@ -22,12 +22,12 @@ LAYERS = {
         *("llama", "chat_template", "engine", "worker", "child", "llama_build", "tiny_gguf", "gguf_header", "offload"),
         # tasks, and what they are made of
         "filing_text",
-        *("tasks", "score", "excerpt", "baselines"),
+        *("tasks", "score", "excerpt", "baselines", "paired", "xbrl_gold"),
         *("sqlite_errors", "queries", "vram"),
     },
     "stages": {
         *("query", "hub", "package", "convert", "upstream", "describe", "quantize", "run", "endpoint", "dataset"),
-        *("store", "compare", "rescore", "calibrate"),
+        *("store", "compare", "rescore", "calibrate", "edgar"),
     },
     "joining": {"dataset_import", "pipeline", "api", "doctor", "__init__"},
     # Tables and Markdown of what the joining modules found: it knows their records, and none of them knows it.
@@ -44,6 +44,7 @@ OWNERS = {
     "converters": {"convert"},
     "click": {"cli"},
     "openai": {"endpoint"},
+    "edgar": {"edgar"},
     "lxml": {"filing_text"},
     "pypdfium2": {"filing_text"},
     "torch": set(),
