@@ -61,8 +61,8 @@ PAGES = {
         "A | 1.00 | 2.00\nB |  | $4.00",
     ),
     "a rowspan takes its column below": (
-        table(row("<td rowspan=2>Basic", "1.00", "2.00"), row("3.00", "4.00"), row("Diluted", "", "6.00")),
-        "Basic | 1.00 | 2.00\n3.00 | 4.00\nDiluted |  | 6.00",
+        table(row("<td rowspan=2>Per share", "Basic", "1.00", "2.00"), row("Diluted", "", "4.00")),
+        "Per share | Basic | 1.00 | 2.00\nDiluted |  | 4.00",
     ),
     "a table within a table": (
         table(row("<td>" + table(row("Basic", "$", "0.57"), row("Diluted", "$", "0.56")))),

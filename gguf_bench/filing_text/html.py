@@ -16,8 +16,6 @@ from gguf_bench.filing_text.characters import CHARACTERS
 from gguf_bench.filing_text.plain import plain_row
 from gguf_bench.filing_text.rows import Cell, data_columns, is_figure, joined_row, merged, with_empty_places
 
-MAX_SPAN = 1000
-"""Columns a cell may span, as browsers have it."""
 MAX_ROWSPANS = 100
 """Cells reaching down into a row; with more, it is no table of figures, and none of them reaches."""
 MAX_DEPTH = 1000
@@ -164,7 +162,7 @@ class _Reader:
                 table.open_row()
                 end = "row"
             else:
-                table.span = (_span(attributes, "colspan", MAX_SPAN), _span(attributes, "rowspan", 65534))
+                table.span = (_span(attributes, "colspan"), _span(attributes, "rowspan"))
                 self._flows.append(_Flow())
                 self._tables.append(None)
                 end = "cell"
@@ -315,7 +313,7 @@ def _single_gaps(lines: list[str | None]) -> list[str]:
     return kept
 
 
-def _span(attributes: Mapping[str, str], name: str, most: int) -> int:
+def _span(attributes: Mapping[str, str], name: str) -> int:
     given = attributes.get(name)
     found = re.match(r"\s*(\d{1,9})", given) if given else None
-    return max(1, min(int(found[1]), most)) if found else 1
+    return max(1, int(found[1])) if found else 1
