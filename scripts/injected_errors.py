@@ -55,7 +55,7 @@ def injections(document: Document) -> Iterator[Injected]:
                 if figure not in (0, -gold):
                     yield Injected(field, -figure, kind, combined=True)
                     yield Injected(field, figure.scaleb(2), kind, combined=True)
-        yield Injected(field, _from_nowhere(gold), "other")
+        yield Injected(field, _from_nowhere(gold, document), "other")
 
 
 def _rivals(field: str) -> list[tuple[str, str]]:
@@ -72,9 +72,14 @@ def _figures_for_silence(document: Document) -> Iterator[Decimal]:
     yield Decimal("3.17")
 
 
-def _from_nowhere(gold: Decimal) -> Decimal:
-    """A misread digit: 0.57 becomes 0.87, 0.97 becomes 0.27."""
-    return gold + Decimal("0.30" if int(abs(gold) * 10) % 10 < 7 else "-0.70").copy_sign(gold)
+MISREAD = ("0.3", "-0.2", "0.01", "0.1", "-0.04", "3", "-0.5", "0.06", "7", "0.08")
+
+
+def _from_nowhere(gold: Decimal, document: Document) -> Decimal:
+    """The gold with a digit misread, so that it is no figure that the document is known to print."""
+    known = {*document.gold.values(), *document.traps.values()}
+    sign = -1 if gold < 0 else 1
+    return next(figure for step in MISREAD if (figure := gold + sign * Decimal(step)) not in known and figure)
 
 
 def named(dataset: Dataset) -> dict[str, tuple[int, int]]:

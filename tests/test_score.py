@@ -88,9 +88,10 @@ def test_the_name_of_a_trap_tells_its_kind(name, owner, kind):
 
 @pytest.mark.parametrize("name", ["eps-v1", pytest.param(str(DEV_DATA), marks=ON_DEV_DATA, id="real releases")])
 def test_an_injected_error_of_each_kind_gets_its_name(name):
-    """A wrong figure whose cause is known is named after it, 98 times in 100 in every kind."""
+    """98 times in 100 in every kind, and 95 times where it has also lost its sign, or is in cents."""
     counts = named(load(name))
-    assert {kind: f"{right} of {n}" for kind, (n, right) in counts.items() if right < 0.98 * n} == {}
+    wanted = {kind: 0.95 if kind.endswith(COMBINED) else 0.98 for kind in counts}
+    assert {kind: f"{right} of {n}" for kind, (n, right) in counts.items() if right < wanted[kind] * n} == {}
     kinds = {*KINDS, *(kind + COMBINED for kind in KINDS if kind.endswith(("_swap", "_period", "_trap", "_date")))}
     kinds |= {"scale" + COMBINED}
     without_other_traps = {"other_trap", "other_trap" + COMBINED} if name != "eps-v1" else set()
