@@ -537,6 +537,8 @@ def test_free_answers_are_another_experiment(runs: FakeRuns, store: Store, optio
     assert [store.run(run_id)["settings"]["grammar"] for run_id in (held, free)] == [True, False]
     assert {row["grammar"] for row in store.leaderboard(held)} == {1}
     assert {row["grammar"] for row in store.leaderboard(free)} == {0}
+    assert pipeline.compare(contenders([SPEC], []), options, store) == held
+    assert pipeline.compare(contenders([SPEC], []), changed(options, grammar=False), store) == free
     pipeline.compare(contenders([SPEC], []), changed(options, grammar=False, name="again"), store)
     assert len(runs.asked) == 10, "free answers are known to later free runs"
 
