@@ -29,7 +29,7 @@ LAYERS = {
         *("query", "hub", "package", "convert", "upstream", "describe", "quantize", "run", "endpoint", "dataset"),
         *("store", "compare", "rescore", "calibrate", "edgar"),
     },
-    "joining": {"dataset_import", "pipeline", "api", "doctor", "__init__"},
+    "joining": {"dataset_import", "pipeline", "api", "browse", "doctor", "__init__"},
     # Tables and Markdown of what the joining modules found: it knows their records, and none of them knows it.
     "showing": {"report"},
     "commands": {"cli", "__main__"},
@@ -43,6 +43,8 @@ OWNERS = {
     "sqlite_utils": {"store", "migrations"},
     "converters": {"convert"},
     "click": {"cli"},
+    "datasette": {"browse"},
+    "uvicorn": {"browse"},
     "openai": {"endpoint"},
     "edgar": {"edgar"},
     "lxml": {"filing_text"},
