@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import Literal
 
 from gguf_bench.records import FIELDS, Document, Score
@@ -478,6 +479,7 @@ _TRAP_KINDS = (
 _SHIFTS = (1, 2, 3, 6)
 
 
+@lru_cache(maxsize=4096)
 def trap_kind(name: str) -> tuple[str | None, str]:
     """The field a trap belongs to (None: any) and the error kind of an answer that equals it.
 
@@ -536,7 +538,7 @@ def _kind(name: str, answer: Decimal | None, document: Document) -> str:
         return "hallucinated"
     traps = [(*trap_kind(trap), value) for trap, value in document.traps.items()]
     own = [(kind, value) for owner, kind, value in traps if owner in (name, None)]
-    rivals = [(_swap(name, other), value) for other, value in document.gold.items() if other != name and value is not None]
+    rivals = [(_swap(name, other), document.gold[other]) for other in FIELDS if other != name]
     if known := _first(own, {answer}) or _first(rivals, {answer}):
         return known
     if answer == -gold:
@@ -550,7 +552,7 @@ def _kind(name: str, answer: Decimal | None, document: Document) -> str:
     return _first(others, {answer}) or _first(own, twice_wrong) or _first(rivals, twice_wrong) or "other"
 
 
-def _first(figures: Iterable[tuple[str, Decimal]], wanted: set[Decimal]) -> str | None:
+def _first(figures: Iterable[tuple[str, Decimal | None]], wanted: set[Decimal]) -> str | None:
     """The kind of the figures that are in `wanted`, of several the first in KINDS; None where there is none."""
     return min((kind for kind, figure in figures if figure in wanted), key=KINDS.index, default=None)
 
