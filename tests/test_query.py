@@ -108,11 +108,11 @@ def test_query_stops_a_select_that_takes_too_long(path: Path) -> None:
 
 
 def test_a_reader_that_takes_its_time_does_not_use_up_the_query_s(path: Path) -> None:
-    numbers = "with recursive n(i) as (select 1 union all select i + 1 from n limit 100000) select i from n"
-    rows = query(path, numbers, seconds=1)[1]
+    numbers = "with recursive n(i) as (select 1 union all select i + 1 from n limit 20000) select i from n"
+    rows = query(path, numbers, seconds=3)[1]
     next(rows)
-    time.sleep(1.2)
-    assert sum(1 for _ in rows) == 99_999
+    time.sleep(3.2)
+    assert sum(1 for _ in rows) == 19_999
 
 
 def test_the_time_between_rows_counts_once_it_is_sqlite_s(path: Path) -> None:
@@ -203,13 +203,20 @@ def test_one_long_step_ends_when_the_time_is_up(path: Path) -> None:
     assert time.monotonic() - began < 20
 
 
+def signals_caught(pid: int) -> set[int]:
+    bits = int(Path(f"/proc/{pid}/status").read_text().split("SigCgt:")[1].split()[0], 16)
+    return {number + 1 for number in range(64) if bits >> number & 1}
+
+
 def test_one_long_step_hears_ctrl_c(path: Path) -> None:
     command = [sys.executable, "-m", "gguf_bench", "--db", str(path), "query", ONE_LONG_STEP]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=with_default_signals) as process:
+        while signal.SIGINT not in signals_caught(process.pid):
+            assert process.poll() is None
+            time.sleep(0.01)
         time.sleep(2)
-        assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert "interrupted" in process.communicate(timeout=10)[1]
+        assert "interrupted" in process.communicate(timeout=30)[1]
     assert process.returncode == 130
 
 
@@ -220,18 +227,18 @@ NUMBERS = "with recursive n(i) as (select 1 union all select i + 1 from n limit 
     "sql", [ENDLESS.replace("union all", "union"), f"select i from ({NUMBERS}) order by -i", "select 1"], ids=len
 )
 def test_memory_is_bounded_and_no_disk_is_taken_instead(path: Path, sql: str) -> None:
-    with in_a_process(path, sql, memory_bytes=20_000_000) as process:
-        said = process.communicate(timeout=60)[0]
+    with in_a_process(path, sql, memory_bytes=5_000_000, seconds=300) as process:
+        said = process.communicate(timeout=300)[0]
     assert said == "1\n" if sql == "select 1" else said.startswith("StoreError the query needs more memory")
 
 
 def test_rows_are_not_kept(path: Path) -> None:
-    """3 GB pass through a process that never holds one."""
-    rows = query(path, "with recursive n(i) as (select 1 union all select i + 1 from n limit 400) "
-                       "select hex(zeroblob(4000000)) from n")[1]  # fmt: skip
+    """800 MB pass through a process that never holds half of them."""
+    rows = query(path, "with recursive n(i) as (select 1 union all select i + 1 from n limit 100) "
+                       "select hex(zeroblob(4000000)) from n", seconds=300)[1]  # fmt: skip
     before = peak_bytes()
-    assert sum(len(text) for (text,) in rows) == 400 * 8_000_000
-    assert peak_bytes() - before < 600_000_000
+    assert sum(len(text) for (text,) in rows) == 100 * 8_000_000
+    assert peak_bytes() - before < 400_000_000
 
 
 def peak_bytes() -> int:

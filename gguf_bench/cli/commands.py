@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gguf_bench.cli import compare, convert, dataset, doctor, models, pull, quantize, query, results
+from gguf_bench.cli import browse, compare, convert, dataset, doctor, models, pull, quantize, query, results
 from gguf_bench.cli.failures import in_one_line
 from gguf_bench.cli.state import State
 
@@ -51,6 +51,7 @@ for command in (
     compare.compare,
     results.results,
     query.query,
+    browse.browse,
     dataset.dataset,
     models.models,
     doctor.doctor,
