@@ -860,16 +860,12 @@ class _Session:
         try:
             while pending:
                 batch, pending = pending[:SAVED_TOGETHER], pending[SAVED_TOGETHER:]
-                outputs = {
-                    document_id: rules.answer(self.documents[document_id], self.excerpts[document_id])
-                    for document_id, _ in batch
-                }
                 answers = [
                     Answer(
                         document_id=document_id,
                         status="answered",
                         prompt_sha256=prompt_sha256(message),
-                        output=outputs[document_id],
+                        output=self._output(rules, document_id),
                     )
                     for document_id, message in batch
                 ]
@@ -882,6 +878,13 @@ class _Session:
         finally:
             if bar is not None:
                 bar.close()
+
+    def _output(self, rules: Rules, document_id: str) -> str:
+        """What `rules` say about a document. A fault in them is one failed contender, and no model's affair."""
+        try:
+            return rules.answer(self.documents[document_id], self.excerpts[document_id])
+        except Exception as fault:
+            raise ModelError(f"its rules broke at {document_id}: {type(fault).__name__}: {fault}") from fault
 
     def _ask(
         self, contender: Contender, file: GgufFile | Endpoint, missing: Mapping[str, str], contender_id: int

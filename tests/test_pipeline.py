@@ -502,6 +502,21 @@ def test_a_stopped_baseline_goes_on(store: Store, options: Options, monkeypatch:
     assert store.runs()[0]["status"] == "finished"
 
 
+def test_rules_that_break_leave_the_models_alone(
+    runs: FakeRuns, store: Store, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(document: Any, excerpt: str) -> str:
+        raise IndexError("no such row")
+
+    monkeypatch.setitem(BASELINES, "baseline_null", answer)
+    board = pipeline.comparison(pipeline.compare(contenders([SPEC], []), options, store), store).leaderboard
+    rows = {row["model"]: row for row in board}
+    assert rows["m"]["status"] == "finished"
+    broken = rows["baseline_null"]
+    assert (broken["status"], broken["eps_score"]) == ("failed", None)
+    assert broken["error"] == "its rules broke at d0: IndexError: no such row"
+
+
 def test_changed_rules_are_asked_anew_and_models_are_not(
     runs: FakeRuns, store: Store, options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
