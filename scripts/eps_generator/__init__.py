@@ -1,9 +1,10 @@
 """The generator of the built-in dataset: `python -m scripts.eps_generator` writes gguf_bench/tasks/eps-v1.jsonl.
 
-Each document is drawn from a seed of its own (dataset, tier, number), so that more documents a tier leave the earlier
+Each document is drawn from seeds of its own (dataset, tier, number), so that more documents a tier leave the earlier
 ones as they are.
 """
 
-from scripts.eps_generator.documents import PER_TIER, TIERS, generate, stands
+from scripts.eps_generator.documents import PER_TIER, TIERS, generate
+from scripts.eps_generator.stands import stands
 
 __all__ = ["PER_TIER", "TIERS", "generate", "stands"]

@@ -1,135 +1,240 @@
 # ruff: noqa: E501  (a sentence with its figures is easier to read in one piece)
 """Documents of three tiers, each with gold, traps, tags, tier and the books it was written from.
 
-plain     300-900 characters: a few sentences, a list or a small table
-ordinary  2-5 thousand: headline, highlights, an income statement, often a reconciliation
+plain     300-1,200 characters: a few sentences, a list or a small table
+ordinary  2-6 thousand: headline, highlights, an income statement, often a reconciliation
 hard      6-20 thousand: more columns and periods, more figures per share that are not asked for, more text between them
+
+A tier's themes (`THEMES`) are counted, not drawn, so that every form of real releases occurs.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
 from typing import Any
 
-from scripts.eps_generator import words
-from scripts.eps_generator.ledger import FIELDS, Ledger, make_ledger, per_share
+from scripts.eps_generator import tables, words
+from scripts.eps_generator.draft import ASKED, SHARES, Draft
+from scripts.eps_generator.ledger import FIELDS, Ledger, Wants, make_ledgers, total
+from scripts.eps_generator.names import BANK, REALTY, Calendar, Company, draw_company
+from scripts.eps_generator.other_releases import without_eps
+from scripts.eps_generator.stands import stands
 from scripts.eps_generator.style import Style, draw_style
-from scripts.eps_generator.words import Calendar, Company
 
 DATASET = "eps-v1"
-PER_TIER = 20
+PER_TIER = 100
 TIERS = ("plain", "ordinary", "hard")
-
-
-@dataclass
-class Draft:
-    """A document being written. `shown` are the fields it discloses, `extra` other per-share figures in it by trap name."""
-
-    random: Random
-    company: Company
-    calendar: Calendar
-    style: Style
-    ledger: Ledger
-    shown: tuple[str, ...]
-    tags: set[str] = field(default_factory=set)
-    extra: dict[str, Decimal] = field(default_factory=dict)
-
-    @property
-    def loss(self) -> bool:
-        return self.ledger.periods["q"].common < 0
-
-    @property
-    def share(self) -> str:
-        return "ordinary share" if self.style.ifrs else "share"
-
-    def said(self, name: str, key: str = "q") -> str:
-        return self.style.said(self.ledger.eps(name, key))
-
-    def result(self, key: str = "q") -> str:
-        return "net loss" if self.ledger.periods[key].common < 0 else "net income"
-
-    def money(self, key: str = "q") -> str:
-        return self.style.millions(self.ledger.periods[key].net_income)
+THEMES = {
+    "plain": "standard 54 other 5 no_eps 2 ads 4 two_class 3 split 3 reverse 1 restated 3 continuing 4 extraordinary 3 ffo 3 core 3 year 5 half 4 bank 3",
+    "ordinary": "standard 36 other 5 no_eps 2 ads 5 two_class 4 split 4 reverse 1 restated 4 continuing 6 extraordinary 4 ffo 4 core 5 year 6 half 5 bank 5 six 4",
+    "hard": "standard 30 other 4 no_eps 2 ads 5 two_class 5 split 3 reverse 2 restated 5 continuing 8 extraordinary 4 ffo 5 core 6 year 5 half 3 bank 5 six 8",
+}
+TAGS = {
+    "ads": "ads",
+    "two_class": "two_class",
+    "continuing": "continuing_vs_total",
+    "extraordinary": "extraordinary_item",
+}
 
 
 def generate(per_tier: int = PER_TIER) -> Iterator[dict[str, Any]]:
     """The records of the dataset in their order."""
     for place, tier in enumerate(TIERS):
-        taken: set[str] = set()
         for number in range(per_tier):
-            yield _record(tier, number, taken, words.HEADS[place :: len(TIERS)])
+            yield _record(place, tier, number)
 
 
-def stands(value: Decimal, text: str) -> bool:
-    """Whether `text` prints the figure, in units or in cents, with any sign."""
-    decimals = max(-int(value.as_tuple().exponent) - 2, 0)
-    forms = {f"{abs(value):f}", f"{abs(value):f}".removeprefix("0"), f"{abs(value) * 100:.{decimals}f}"}
-    printed = "|".join(re.escape(form) for form in sorted(forms))
-    return re.search(rf"(?<![\d.,])(?:{printed})(?![\d]|[.,]\d|\s?%)", text) is not None
+def themes(tier: str) -> list[str]:
+    """The theme of each document of a tier, of 100 and then from the start again."""
+    counts = THEMES[tier].split()
+    made = [theme for theme, count in zip(counts[::2], counts[1::2], strict=True) for _ in range(int(count))]
+    Random(f"{DATASET}/{tier}/themes").shuffle(made)
+    return made
 
 
-def _record(tier: str, number: int, taken: set[str], heads: tuple[str, ...]) -> dict[str, Any]:
+def _reports_twice(tier: str, number: int) -> tuple[int, int]:
+    """The document that a company was drawn for, and which of its reports this is: of four standard ones two are one's."""
+    order = themes(tier)
+    alike = [i for i, theme in enumerate(order) if theme == "standard"]
+    place = alike.index(number % 100) if number % 100 in alike else -1
+    if place >= 0 and place % 4 == 1:
+        return number - number % 100 + alike[place - 1], 1
+    twin = place >= 0 and place % 4 == 0 and place + 1 < len(alike)
+    return number, 0 if twin else -1
+
+
+def _record(place: int, tier: str, number: int) -> dict[str, Any]:
+    theme = themes(tier)[number % 100]
+    first, report = _reports_twice(tier, number)
+    profile = Random(f"{DATASET}/{tier}/{first}/company")
     random = Random(f"{DATASET}/{tier}/{number}")
-    company = words.draw_company(random, taken, heads)
-    calendar = words.draw_calendar(random)
-    style = draw_style(random, hard=tier == "hard")
+    style = _style(profile, tier, theme)
+    sector = {"bank": BANK, "ffo": REALTY}.get(theme) or (
+        BANK if theme == "core" and style.symbol == "$" and profile.random() < 0.5 else None
+    )
+    company = draw_company(profile, place + 3 * first, style.symbol, sector)
+    calendar = _calendar(profile, theme, company, style)
     identity = f"{DATASET}-{tier}-{number + 1:03d}"
-    if number % 20 == 13:
-        return _without_eps(tier, identity, random, company, calendar, style)
-    shown = tuple(
-        name
-        for name in FIELDS
-        if not (name == "adjusted" and number % 4 == 1) and not (name == "basic" and number % 10 == 6)
-    )
-    ledger = make_ledger(
-        random,
-        _columns(tier, number, calendar),
-        loss=number % 10 in (2, 5, 8),
-        discontinued=tier == "hard" and number % 3 == 1,
-        preferred=tier != "plain" and random.random() < 0.2,
-        minority=tier != "plain" and random.random() < 0.25,
-        decimals=style.decimals,
-    )
-    draft = Draft(random, company, calendar, style, ledger, shown)
+    if theme == "other":
+        place_of_kind = TIERS.index(tier) * 5 + themes(tier)[: number % 100].count("other")
+        return without_eps(tier, identity, place_of_kind, random, company, calendar, style)
+    ledgers, share = _books(profile, tier, theme, style, company, calendar, reports=2 if report >= 0 else 1)
+    ledger = ledgers[max(report, 0)]
+    if report == 0:
+        calendar = calendar.previous()
+    draft = Draft(random, tier, "split" if theme == "reverse" else theme, company, calendar, style, ledger, share)
+    _disclosed(draft, profile)
     text = _WRITERS[tier](draft)
-    gold = {name: ledger.eps(name) if name in shown else None for name in FIELDS}
-    traps = {
-        f"{name}_{key}": ledger.eps(name, key)
-        for key in ledger.periods
-        if key != "q"
-        for name in FIELDS
-        if name in shown
-    } | draft.extra
-    draft.tags.update(_form_tags(draft))
+    return _finished(draft, identity, text)
+
+
+def _style(random: Random, tier: str, theme: str) -> Style:
+    symbols = {
+        "ads": ("RMB ", "RMB ", "$", "€"),
+        "half": ("£", "€", "A$", "£", "CHF ", "SEK "),
+        "two_class": ("$",),
+        "extraordinary": ("$",),
+        "ffo": ("$",),
+        "bank": ("$",),
+        "core": ("$", "$", "C$"),
+    }
+    symbol = random.choice(symbols[theme]) if theme in symbols else ""
+    while True:
+        style = draw_style(random, tier, symbol=symbol)
+        if not (style.minor and theme in ("ads", "ffo", "two_class", "bank")) and not (
+            theme == "six" and style.layout == "fenced"
+        ):
+            return style
+
+
+def _calendar(random: Random, theme: str, company: Company, style: Style) -> Calendar:
+    year = random.randrange(2003, 2015) if theme == "extraordinary" else random.randrange(2012, 2025)
+    if theme == "half":
+        return Calendar(2, year, random.choice((12, 12, 6, 3)), months=6)
+    housed = company.sector.books in ("bank", "realty")
+    last_month = 12 if housed else random.choice((12,) * 6 + (6, 9, 1, 3))
+    if theme == "year":
+        return Calendar(4, year, last_month, months=12)
+    quarter = random.choice((2, 3, 4)) if theme == "six" else random.choice((1, 2, 3, 4))
+    weekly = not style.ifrs and not housed and random.random() < (0.7 if company.sector.books == "retail" else 0.05)
+    return Calendar(quarter, year, last_month, weekly=weekly)
+
+
+def _spans(random: Random, tier: str, theme: str, calendar: Calendar) -> dict[str, list[int]]:
+    """Which periods the document has, each as the quarters it is made of."""
+    quarter = calendar.quarter
+    if theme == "half":
+        return {"q": [0, 1], "py": [4, 5]} | ({"fy_py": [2, 3, 4, 5]} if random.random() < 0.4 else {})
+    if theme == "year":
+        spans = {"q": [0, 1, 2, 3], "py": [4, 5, 6, 7]}
+        if random.random() < 0.5:
+            return spans | {"q4": [0], "q4_py": [4]}
+        return spans | ({"py2": [8, 9, 10, 11]} if tier != "plain" and random.random() < 0.6 else {})
+    spans = {"q": [0], "py": [4]}
+    key = "fy" if quarter == 4 else "ytd"
+    long = {key: list(range(quarter)), f"{key}_py": list(range(4, 4 + quarter))} if quarter > 1 else {}
+    if theme == "six":
+        form = random.randrange(3)
+        if form == 0:
+            return spans | {"py2": [8]} | long | {f"{key}_py2": list(range(8, 8 + quarter))}
+        if form == 1 and quarter < 4:
+            return spans | {"pq": [1]} | long
+        return spans | {"py2": [8]} | long | {f"{key}_py2": list(range(8, 8 + quarter))}
+    if tier == "plain":
+        return spans | (long if theme == "standard" and random.random() < 0.25 else {})
+    if tier == "ordinary":
+        if random.random() < 0.65:
+            return (
+                spans | ({"pq": [1]} if quarter > 1 and random.random() < 0.15 and theme == "standard" else {}) | long
+            )
+        return spans | ({"pq": [1]} if random.random() < 0.5 and theme in ("standard", "core", "bank") else {})
+    if random.random() < (0.6 if theme == "bank" else 0.35):
+        spans |= {"pq": [1], "q-2": [2], "q-3": [3]}
+    return spans | (long if random.random() < 0.9 else {})
+
+
+def _books(
+    random: Random, tier: str, theme: str, style: Style, company: Company, calendar: Calendar, *, reports: int
+) -> tuple[list[Ledger], str]:
+    """The ledgers of a company's reports, the older first, and what its shares are called."""
+    kind: dict[str, Any] = {}
+    share = "ordinary share" if style.ifrs and random.random() < 0.5 else "share"
+    if theme == "ads":
+        kind = {"per": random.choice(("ads", "ads", "ordinary")), "ratio": random.choice((2, 3, 4, 5, 8, 10))}
+    elif theme == "two_class":
+        kind = {"per": random.choice(("class_a", "class_a", "class_b"))}
+    elif theme == "reverse":
+        kind = {"split": random.choice(((1, 8), (1, 15), (1, 20)))}
+    elif theme == "split":
+        kind = {"split": random.choice(((2, 1), (3, 1), (4, 1), (3, 2), (2, 1), (5, 1)))}
+    elif theme == "ffo":
+        share = random.choice(("share", "share", "unit"))
+    loss = theme == "reverse" or (theme not in ("bank", "ffo") and random.random() < 0.36)
+    sector = company.sector
+    chronic = sector.books == "research"
+    wants = Wants(
+        decimals=style.decimals,
+        unit=style.unit,
+        loss=loss,
+        turns=loss and random.random() < (0.25 if chronic else 0.6),
+        equal=not loss and theme != "two_class" and random.random() < 0.3,
+        discontinued=theme == "continuing",
+        extraordinary=theme == "extraordinary",
+        preferred=tier != "plain" and random.random() < 0.12,
+        minority=tier != "plain" and random.random() < 0.2,
+        classes=theme == "two_class",
+        restated=theme == "restated",
+        realty=theme == "ffo",
+        lender=sector.books == "bank",
+        research=chronic,
+        low=0.3 if style.decimals == 2 and theme != "ads" else 0.09,
+        high=2.5 if theme == "ads" else 7.0,
+        charges=random.choice((2, 3, 3, 4)) if tier != "hard" else random.choice((2, 3, 4, 5)),
+        no_goods=sector.books in ("bank", "realty", "services") or sector.word == "Software",
+    )
+    calendars = [calendar] if reports == 1 else [calendar.previous(), calendar]
+    spans = [_spans(random, tier, theme, each) for each in calendars]
+    return make_ledgers(random, wants, spans, **kind), SHARES.get(kind.get("per", ""), share)
+
+
+def _disclosed(d: Draft, profile: Random) -> None:
+    """Which fields the document has, and whether there is a dividend."""
+    rare_adjusted = {"ffo": 1.0, "extraordinary": 0.7, "year": 0.5, "core": 0.0}
+    d.adjusted = profile.random() >= rare_adjusted.get(d.theme, 0.22) and d.theme != "no_eps"
+    d.basic = not (d.theme in ("standard", "core", "split", "restated", "six") and profile.random() < 0.15)
+    gold = d.ledger.eps("diluted")
+    paying = not d.loss and profile.random() < 0.6
+    if not paying:
+        return
+    if d.theme in ("standard", "bank", "six", "core", "split") and gold < 2 and d.random.random() < 0.2:
+        d.dividend = gold
+        d.tags.add("dividend_equals_eps")
+        return
+    digits = {str(d.ledger.eps(name)).replace(".", "").strip("-0") for name in FIELDS}
+    while d.dividend is None or str(d.dividend).replace(".", "").strip("0") in digits:
+        d.dividend = d.drawn(3, max(8, min(70, int(gold * 60))))
+
+
+def _finished(d: Draft, identity: str, text: str) -> dict[str, Any]:
+    gold = {name: d.printed.get(name) for name in FIELDS}
+    traps = {name: value for name, value in d.printed.items() if name not in FIELDS and _differs(name, value, gold)}
+    traps = {name: value for name, value in traps.items() if not _told_already(name, value, traps)}
+    for name, value in d.printed.items():
+        assert stands(value, text), (identity, name, value)
+    d.tags.update(_form_tags(d))
     return {
         "id": identity,
-        "company": company.name,
-        "period": calendar.label,
+        "company": d.company.name,
+        "period": d.calendar.label + ASKED[d.ledger.per],
         "text": text,
         "gold": {name: None if value is None else str(value) for name, value in gold.items()},
-        "traps": {
-            name: str(value) for name, value in traps.items() if stands(value, text) and _differs(name, value, gold)
-        },
-        "tags": sorted(draft.tags),
-        "tier": tier,
-        "source": {"kind": "generated", "shown": list(shown), "ledger": ledger.record()},
+        "traps": {name: str(value) for name, value in traps.items()},
+        "tags": sorted(d.tags),
+        "tier": d.tier,
+        "source": {"kind": "generated", "theme": d.theme, "ledger": d.ledger.record()},
     }
-
-
-def _columns(tier: str, number: int, calendar: Calendar) -> list[str]:
-    columns = ["q", "py"]
-    if tier == "plain":
-        return columns
-    if tier == "hard" and number % 3 == 2:
-        columns += ["pq", "q-2", "q-3"]
-    if calendar.quarter > 1:
-        long = "fy" if calendar.quarter == 4 else "ytd"
-        columns += [long, f"{long}_py"]
-    return columns
 
 
 def _differs(name: str, value: Decimal, gold: dict[str, Decimal | None]) -> bool:
@@ -139,495 +244,502 @@ def _differs(name: str, value: Decimal, gold: dict[str, Decimal | None]) -> bool
     return all(rival is None or rival != value for rival in rivals)
 
 
-def _form_tags(draft: Draft) -> Iterator[str]:
-    current = draft.ledger.periods["q"]
-    if draft.loss:
+def _told_already(name: str, value: Decimal, traps: dict[str, Decimal]) -> bool:
+    """Whether a trap of a kind that counts first has the same figure, so that nobody could tell the two apart."""
+    owner, kind = _kind(name)
+    rivals = [_kind(other) for other, figure in traps.items() if figure == value]
+    return any(other < kind for rival, other in rivals if rival in (owner, ""))
+
+
+def _kind(name: str) -> tuple[str, int]:
+    """The field that a trap belongs to, and the place of its kind: another period, another length, a swap, others."""
+    words = name.split("_")
+    owner = words.pop(0) if words[0] in FIELDS else ""
+    kinds = ("py py2 pq q-2 q-3", "ytd fy q4", "basic", "")
+    return owner, next(
+        place for place, kind in enumerate(kinds) if not kind or (words[:1] and words[0] in kind.split())
+    )
+
+
+def _form_tags(d: Draft) -> Iterator[str]:
+    if d.theme in TAGS:
+        yield TAGS[d.theme]
+    if d.theme == "no_eps":
+        yield "no_eps_in_document"
+        yield "statement_without_eps"
+        return
+    if d.theme == "split":
+        yield "reverse_split" if d.ledger.split[1] > 1 and d.ledger.split[0] == 1 else "split"
+    if d.loss:
         yield "loss"
-    if draft.loss and current.adjusted_income > 0 and "adjusted" in draft.shown:
+        if d.style.negative.startswith(("\u2212", "\u2013")):
+            yield "typographic_minus"
+        elif "(" in d.style.negative:
+            yield "parentheses"
+    if d.adjusted and (d.ledger.eps("adjusted") < 0) != d.loss:
         yield "gaap_vs_adjusted_sign_differs"
-    if draft.style.minor:
-        yield "cents"
-    if draft.style.decimals == 3:
-        yield "three_decimals"
-    if draft.style.ifrs:
-        yield "ifrs"
-    if draft.style.symbol != "$":
-        yield "other_currency"
-    if "basic" not in draft.shown:
-        yield "basic_not_disclosed"
-    if "adjusted" not in draft.shown:
-        yield "adjusted_not_disclosed"
-    if draft.calendar.fiscal:
-        yield "non_calendar_year"
+    if d.basic and not d.loss and d.printed["basic"] == d.printed["diluted"]:
+        yield "basic_equals_diluted"
+    for name, holds in (
+        ("cents", d.style.minor),
+        ("three_decimals", d.style.decimals == 3),
+        ("ifrs", d.style.ifrs),
+        ("other_currency", d.style.symbol != "$"),
+        ("basic_not_disclosed", not d.basic),
+        ("adjusted_not_disclosed", not d.adjusted),
+        ("non_calendar_year", d.calendar.fiscal),
+        ("weeks", d.calendar.weekly),
+        ("full_year", d.calendar.months == 12),
+        ("half_year", d.calendar.months == 6),
+        ("bank", d.company.sector.books == "bank"),
+        ("core_earnings", d.adjusted and d.adjusted_names in words.CORE_NAMES),
+        ("no_leading_zero", not d.style.leading_zero),
+        ("dividend", any(name.startswith("dividend") for name in d.printed)),
+        (f"layout_{d.style.layout}", d.tier != "plain" or "table" in d.tags or "income_statement" in d.tags),
+    ):
+        if holds:
+            yield name
 
 
 # ------------------------------------------------------------------------------------------------------------- sentences
 
 
-def _gaap_sentence(draft: Draft) -> str:
-    d, share = draft, draft.share
-    when = f"the {d.calendar.words}"
-    if d.loss and "basic" in d.shown:
-        amount = d.style.size(d.ledger.eps("basic"))
-        return d.random.choice(
-            (
-                f"{d.company.short} had a net loss of {d.money()} in {when}, or {amount} per {share}, basic and diluted. "
-                f"A year earlier basic and diluted earnings per {share} were {d.said('basic', 'py')} and {d.said('diluted', 'py')}.",
-                f"Basic and diluted loss per {share} for {when} was {d.said('basic')}; "
-                f"in the same quarter of the previous year, earnings per {share} were {d.said('basic', 'py')} basic and {d.said('diluted', 'py')} diluted.",
-                f"In {when} the company lost {amount} per {share}, basic as well as diluted, after {d.said('basic', 'py')} basic and "
-                f"{d.said('diluted', 'py')} diluted in the year before.",
-            )
+def _gaap_sentence(d: Draft) -> str:
+    bank = words.DILUTED_ONLY if not d.basic else words.BOTH_LOSS if d.loss else words.BOTH_PROFIT
+    said = d.say(_of_its_kind(d, bank))
+    if d.basic and d.loss:  # one figure is both
+        d.figure("basic")
+        d.figure("diluted")
+    return said
+
+
+def _of_its_kind(d: Draft, bank: tuple[str, ...]) -> tuple[str, ...]:
+    """Where there are several kinds of shares, only sentences that say which one is meant."""
+    return bank if d.ledger.per == "share" else tuple(template for template in bank if "{share}" in template)
+
+
+def _theme_sentence(d: Draft) -> str:
+    """What has to be said about splits, restatements, kinds of shares, and parts of the result."""
+    if d.theme == "split":
+        now, then = d.ledger.split
+        return d.say(
+            words.SPLIT,
+            ratio=f"{now}-for-{then}",
+            split_kind="stock split" if now > then else "reverse stock split",
+            split_day=_split_day(d),
         )
-    if "basic" not in d.shown:
-        return d.random.choice(
-            (
-                f"{d.company.short} reported a {d.result()} of {d.money()} for {when}, or {d.said('diluted')} per diluted {share}, compared "
-                f"with {d.said('diluted', 'py')} per diluted {share} a year earlier.",
-                f"Diluted earnings per {share} went from {d.said('diluted', 'py')} a year ago to {d.said('diluted')} in {when}.",
-            )
-        )
-    return d.random.choice(
-        (
-            f"{d.company.short} earned {d.money()} in {when}, or {d.said('diluted')} per diluted {share} ({d.said('basic')} per basic "
-            f"{share}), compared with {d.said('diluted', 'py')} per diluted {share} ({d.said('basic', 'py')} basic) a year earlier.",
-            f"Basic earnings per {share} for {when} were {d.said('basic')} and diluted earnings per {share} were {d.said('diluted')}, against "
-            f"{d.said('basic', 'py')} and {d.said('diluted', 'py')} in the same quarter of the previous year.",
-            f"Compared with a year ago, basic earnings per {share} moved from {d.said('basic', 'py')} to {d.said('basic')} and diluted "
-            f"earnings per {share} from {d.said('diluted', 'py')} to {d.said('diluted')} in {when}.",
-        )
-    )
-
-
-def _adjusted_sentence(draft: Draft) -> str:
-    d = draft
-    if "adjusted" not in d.shown:
-        return ""
-    left_out = d.ledger.periods["q"].adjustments[0][0].lower()
-    name = d.random.choice(("Adjusted", "Non-GAAP", "Adjusted") if not d.style.ifrs else ("Adjusted", "Underlying"))
-    return d.random.choice(
-        (
-            f" {name} diluted earnings per {d.share}, without {left_out} and other items, were {d.said('adjusted')}, against "
-            f"{d.said('adjusted', 'py')}.",
-            f" Leaving out {left_out} and other items, {name.lower() if name == 'Adjusted' else name} diluted EPS was {d.said('adjusted')} "
-            f"(prior year: {d.said('adjusted', 'py')}).",
-        )
-    )
-
-
-def _dividend(draft: Draft, *, equal: bool = False) -> str:
-    d = draft
-    gold = d.ledger.eps("diluted")
-    amount = (
-        gold if equal else Decimal(d.random.randrange(3, 70)).scaleb(-2).quantize(Decimal(1).scaleb(-d.style.decimals))
-    )
-    if equal:
-        d.tags.add("dividend_equals_eps")
-    d.extra["dividend"] = amount
-    d.tags.add("dividend")
-    return (
-        f"The board of directors declared a quarterly dividend of {d.style.said(amount)} per {d.share}, payable in the middle of the "
-        "following quarter to holders of record two weeks earlier."
-    )
-
-
-def _guidance(draft: Draft) -> str:
-    d = draft
-    base = abs(d.ledger.eps("adjusted")) * Decimal(d.random.randrange(330, 470)) / 100
-    low = base.quantize(Decimal(1).scaleb(-d.style.decimals))
-    high = (base * Decimal("1.06")).quantize(low) + Decimal(1).scaleb(-d.style.decimals) * 3
-    d.extra |= {"guidance_low": low, "guidance_high": high}
-    d.tags.add("guidance")
-    return (
-        f"Outlook\nFor the full year the company expects diluted earnings per {d.share} between {d.style.said(low)} and "
-        f"{d.style.said(high)}, and sales growth of {d.random.randrange(2, 9)}% to {d.random.randrange(10, 15)}%."
-    )
-
-
-# ---------------------------------------------------------------------------------------------------------------- tables
-
-
-def _per_share_rows(draft: Draft, columns: list[str]) -> list[list[str]]:
-    """The rows of basic and diluted figures, in one of the ways that statements have."""
-    d = draft
-    cells = {
-        name: [d.style.cell(d.ledger.eps(name, key), first=i == 0 or d.style.piped) for i, key in enumerate(columns)]
-        for name in ("basic", "diluted")
+    if d.theme == "restated":
+        d.tags.add("restated_prior_year")
+        return d.say(words.RESTATED)
+    bank = {
+        "continuing": words.CONTINUING,
+        "extraordinary": words.EXTRAORDINARY,
+        "ads": words.ADS,
+        "two_class": words.CLASSES,
+        "ffo": words.FFO,
     }
-    same = all(d.ledger.eps("basic", key) == d.ledger.eps("diluted", key) for key in columns)
-    noun = "Loss" if d.loss else "Earnings"
-    unit = f" ({d.style.minor})" if d.style.minor else ""
-    if same and "basic" in d.shown:
-        d.tags.add("combined_basic_and_diluted_row")
-        return [[f"{noun} per {d.share}, basic and diluted{unit}", *cells["basic"]]]
-    if "basic" not in d.shown:
-        return [[f"Diluted {noun.lower()} per {d.share}{unit}", *cells["diluted"]]]
-    form = d.random.randrange(4)
-    if form == 0:
-        return [
-            [f"{noun} per {d.share}{unit}:", *[""] * len(columns)],
-            ["Basic", *cells["basic"]],
-            ["Diluted", *cells["diluted"]],
-        ]
-    if form == 1:
-        return [
-            [f"Basic {noun.lower()} per {d.share}{unit}", *cells["basic"]],
-            [f"Diluted {noun.lower()} per {d.share}{unit}", *cells["diluted"]],
-        ]
-    if form == 2:
-        d.tags.add("diluted_row_first")
-        return [
-            [f"{noun} per {d.share} - diluted{unit}", *cells["diluted"]],
-            [f"{noun} per {d.share} - basic{unit}", *cells["basic"]],
-        ]
-    d.tags.add("row_split_over_lines")
-    return [
-        [f"Net {'loss' if d.loss else 'income'} per {d.share}{unit}", *[""] * len(columns)],
-        ["attributable to shareholders:", *[""] * len(columns)],
-        ["  Basic", *cells["basic"]],
-        ["  Diluted", *cells["diluted"]],
-    ]
+    if d.theme == "ffo":
+        d.tags.add("ffo")
+    return d.say(bank[d.theme]) if d.theme in bank else ""
 
 
-def _adjusted_row(draft: Draft, columns: list[str]) -> list[str]:
-    cells = [
-        draft.style.cell(draft.ledger.eps("adjusted", key), first=i == 0 or draft.style.piped)
-        for i, key in enumerate(columns)
-    ]
-    unit = f" ({draft.style.minor})" if draft.style.minor else ""
-    label = "Underlying diluted earnings" if draft.style.ifrs else "Adjusted diluted earnings"
-    return [f"{label} per {draft.share}{unit}", *cells]
+def _split_day(d: Draft) -> str:
+    return d.calendar.end(1).split(" ")[0] + f" {d.random.randrange(2, 27)}, {d.calendar.year_of(1)}"
 
 
-def _heads(draft: Draft, columns: list[str]) -> list[list[str]]:
-    """One or two rows that say which period each column is."""
-    d, c = draft, draft.calendar
-    if any(key in ("pq", "q-2", "q-3") for key in columns):
-        back = {"q": 0, "pq": 1, "q-2": 2, "q-3": 3, "py": 4}
-        return [["", *(c.quarter_label(back[key]) for key in columns)]]
-    years = [c.column_year(1) if key.endswith("py") else c.column_year() for key in columns]
-    months = words.LENGTHS[3 * c.quarter]
-    spans = []
-    for key in columns:
-        span = (
-            f"Three Months Ended {c.head_date()}," if key in ("q", "py") else f"{months} Months Ended {c.head_date()},"
-        )
-        spans.append("" if span in spans else span)
-    return [["", *(span for span in spans if span)] if d.style.piped else ["", *spans], ["", *years]]
+def _split_trap(d: Draft) -> str:
+    d.tags.add("presplit_figures")
+    return d.say(
+        words.SPLIT_TRAPS, split_kind="stock split" if d.ledger.split[0] > d.ledger.split[1] else "reverse stock split"
+    )
 
 
-def _statement(draft: Draft, columns: list[str]) -> str:
-    d, books = draft, draft.ledger.periods
-    d.tags.add("income_statement")
-    shown = [books[key] for key in columns]
+def _longer(d: Draft) -> str:
+    d.tags.add("quarter_vs_longer_period")
+    return d.say(words.LONGER)
 
-    def row(label: str, pick: Callable[[Any], int]) -> list[str]:
-        return [label, *(d.style.amount(pick(period)) for period in shown)]
 
-    rows = [
-        row("Revenue" if d.style.ifrs else "Net sales", lambda p: p.revenue),
-        row("Cost of sales", lambda p: p.cost),
-        row("Gross profit", lambda p: p.revenue - p.cost),
-        row("Selling, general and administrative", lambda p: p.operating_expenses),
-        row("Operating profit" if d.style.ifrs else "Income (loss) from operations", lambda p: p.operating_income),
-        row("Finance costs" if d.style.ifrs else "Interest expense", lambda p: p.interest),
-        row("Profit (loss) before tax" if d.style.ifrs else "Income (loss) before income taxes", lambda p: p.pretax),
-        row("Income tax", lambda p: p.tax),
-    ]
-    if shown[0].discontinued:
-        rows.append(row("Income (loss) from continuing operations", lambda p: p.net_income - p.discontinued))
-        rows.append(row("Income (loss) from discontinued operations, net of tax", lambda p: p.discontinued))
-    rows.append(row("Profit (loss) for the period" if d.style.ifrs else "Net income (loss)", lambda p: p.net_income))
-    if shown[0].noncontrolling:
-        rows.append(row("Less: noncontrolling interests", lambda p: p.noncontrolling))
-    if shown[0].preferred:
-        rows.append(row("Less: preferred dividends", lambda p: p.preferred))
-    if shown[0].noncontrolling or shown[0].preferred:
-        rows.append(row("Attributable to common shareholders", lambda p: p.common))
-    if shown[0].discontinued and "diluted" in d.shown:
-        d.tags.add("continuing_vs_total")
-        for name in ("continuing", "discontinued"):
-            cells = [d.style.cell(d.ledger.eps(name, key)) for key in columns]
-            rows.append(
-                [f"Diluted per {d.share}, {name} operations{f' ({d.style.minor})' if d.style.minor else ''}", *cells]
+def _dividend(d: Draft) -> str:
+    assert d.dividend is not None
+    paid = d.dividend * (2 if d.calendar.months == 6 else 1)  # by the half year
+    d.note("dividend_total" if paid != d.dividend else "dividend", paid)
+    return d.say(words.DIVIDENDS, dividend=d.style.said(paid))
+
+
+def _guidance(d: Draft) -> str:
+    """A forecast for the year, for the next year where this one is over, or for the quarter to come."""
+    d.tags.add("guidance")
+    step = Decimal(1).scaleb(-d.style.decimals)
+    near = d.calendar.months == 3 and d.random.random() < 0.35
+    whole = total(d.ledger.quarters[:4])
+    if near or d.ledger.per != "share":
+        base = d.ledger.eps("adjusted") * (1 if near else 4)
+    else:
+        base = d.item(whole.adjusted_income, whole.shares_adjusted)
+    low = (abs(base) * d.random.randrange(90, 121) / 100).quantize(step) + step
+    high = (low * d.random.randrange(103, 111) / 100).quantize(step) + step
+    sign = -1 if base < 0 else 1
+    d.note("guidance_low", sign * low)
+    d.note("guidance_high", sign * high)
+    over = d.calendar.quarter == 4
+    year = (
+        f"{'fiscal ' if d.calendar.fiscal else ''}{d.calendar.year + over}"
+        if over or d.random.random() < 0.5
+        else d.random.choice(("the full year", "the year", "the year as a whole"))
+    )
+    said = {
+        "low": d.style.said(low),
+        "high": d.style.said(high),
+        "year": "the coming quarter" if near and sign < 0 else year,
+    }
+    return d.say(words.LOSS_GUIDANCE if sign < 0 else words.NEXT_GUIDANCE if near else words.GUIDANCE, **said)
+
+
+def _highlights(d: Draft, mark: str) -> list[str]:
+    """A list: sales, GAAP figures, adjusted ones."""
+    d.tags.add("highlights_list")
+    items = [d.filled("{Sales} of {sales}, {moved} {pct}%")]
+    draw = d.random.choice
+    if not d.basic:
+        items.append(d.say(_of_its_kind(d, words.SHORT_GAAP)))
+    elif d.loss:
+        d.figure("basic")
+        d.figure("diluted")
+        items.append(
+            d.filled(
+                draw(
+                    (
+                        "Basic and diluted loss per {share} of {b} (prior year: {Bp} and {Dp})",
+                        "Net loss per {share}, basic and diluted: {B}; a year ago {Bp} and {Dp}",
+                        "Loss of {b} per {share}, both basic and diluted, versus {Bp} and {Dp} last year",
+                    )
+                )
             )
-            d.extra[f"diluted_{name}"] = d.ledger.eps(name)
-        rows.append([f"In total, per {d.share}:", *[""] * len(columns)])
-    rows += _per_share_rows(d, columns)
-    rows.append(row("Weighted average shares, basic", lambda p: p.shares_basic))
-    rows.append(row("Weighted average shares, diluted", lambda p: p.shares_diluted))
-    title = "Consolidated Income Statement" if d.style.ifrs else "Condensed Consolidated Statements of Operations"
-    currency = {
-        "$": "U.S. dollars",
-        "€": "euros",
-        "£": "pounds sterling",
-        "C$": "Canadian dollars",
-        "CHF ": "Swiss francs",
-    }[d.style.symbol]
-    return (
-        f"{d.company.name}\n{title}\n(in thousands of {currency}, except per share data; unaudited)\n"
-        + d.style.table(_heads(d, columns) + rows)
-    )
+        )
+    elif d.tier == "plain" or d.random.random() < 0.5:
+        forms = (
+            "{N} EPS of {F}, prior year {P}",
+            "{N} earnings per {share}: {F}; a year ago {P}",
+            "{N} earnings per {share} were {F}, versus {P}",
+            "{N} earnings per {share} | {F} | {P}",
+        )
+        form = draw(_of_its_kind(d, forms[:3] if "|" not in mark else forms))
+        for name, letter in (("Basic", "B"), ("Diluted", "D")):
+            items.append(
+                d.filled(form.replace("{N}", name).replace("{F}", f"{{{letter}}}").replace("{P}", f"{{{letter}p}}"))
+            )
+        if d.random.random() < 0.3:
+            items[1:] = items[:0:-1]
+    else:
+        items.append(d.say(_of_its_kind(d, words.SHORT_GAAP)))
+    if d.adjusted:
+        items.append(
+            d.filled(
+                draw(
+                    ("{Adj} of {A}, prior year {Ap}", "{Adj}: {A}; last year {Ap}", "{Adj} was {A}, compared with {Ap}")
+                )
+            )
+        )
+    return [f"{mark} {item}" for item in items]
 
 
-def _reconciliation(draft: Draft, columns: list[str], *, per_item: bool) -> str:
-    d, books = draft, draft.ledger.periods
-    first = books["q"]
-    heads = _heads(d, columns)
-    rows = [
-        [
-            "Net income (loss) attributable to common shareholders",
-            *(d.style.amount(books[key].common) for key in columns),
-        ]
-    ]
-    for i, (label, _) in enumerate(first.adjustments):
-        rows.append([label, *(d.style.amount(books[key].adjustments[i][1]) for key in columns)])
-    rows.append(["Tax effect of adjustments", *(d.style.amount(-books[key].tax_effect) for key in columns)])
-    rows.append(["Adjusted net income (loss)", *(d.style.amount(books[key].adjusted_income) for key in columns)])
-    rows.append(_adjusted_row(d, columns))
-    text = (
-        "Reconciliation of Net Income to Adjusted Net Income\n(in thousands, except per share data)\n"
-        + d.style.table(heads + rows)
-    )
-    if per_item:
-        items = [
-            (label, per_share(amount, first.adjusted_shares, d.style.decimals)) for label, amount in first.adjustments
-        ]
-        d.tags.add("item_per_share")
-        d.extra |= {f"item_{i + 1}": value for i, (_, value) in enumerate(items)}
-        table = d.style.table([["", d.calendar.label], *([label, d.style.cell(value)] for label, value in items)])
-        text += f"\nOf which per diluted {d.share}{f' ({d.style.minor})' if d.style.minor else ''}:\n{table}"
-    return text
-
-
-def _order(draft: Draft, columns: list[str], *, prior_first: bool) -> list[str]:
+def _order(d: Draft, columns: list[str], *, prior_first: bool) -> list[str]:
     """Columns as printed: the present one first, or each prior one before its present one."""
     if not prior_first:
         return columns
-    draft.tags.add("prior_year_column_first")
-    order = {key: place for place, key in enumerate(("py", "q", "ytd_py", "ytd", "fy_py", "fy"))}
-    return sorted(columns, key=order.__getitem__)
+    d.tags.add("prior_year_column_first")
+    order = ("py2", "py", "pq", "q", "q4_py", "q4", "ytd_py2", "ytd_py", "ytd", "fy_py2", "fy_py", "fy")
+    return sorted(columns, key=order.index)
+
+
+def _statement_columns(d: Draft) -> list[str]:
+    """The columns of the income statement; five quarters have a table of their own, but for banks."""
+    spans = d.ledger.spans
+    columns = [key for key in spans if key not in ("q-2", "q-3")]
+    if "q-2" in spans:
+        columns.remove("pq")
+    elif "pq" in columns and d.theme != "six":
+        columns = ["q", "pq", "py", *(key for key in columns if key not in ("q", "pq", "py"))]
+    columns = _order(
+        d, columns, prior_first=d.random.random() < (0.3 if d.tier == "hard" else 0.2) and "pq" not in columns
+    )
+    longer = [key for key in columns if key.startswith(("ytd", "fy", "q4"))]
+    if longer and d.calendar.months == 3:
+        d.tags.add("quarter_vs_longer_period")
+        d.tags.add(f"three_and_{ {1: 'three', 2: 'six', 3: 'nine', 4: 'twelve'}[d.calendar.quarter] }_months")
+        if d.tier == "hard" and columns[0] == "q" and d.random.random() < 0.25:
+            columns = longer + [key for key in columns if key not in longer]
+            d.tags.add("longer_period_first")
+    elif longer:
+        d.tags.add("other_period_columns")
+        if columns[0] == "q" and d.calendar.months == 12 and d.random.random() < 0.5:
+            columns = longer + [key for key in columns if key not in longer]
+    names = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+    d.tags.add(f"{names[len(columns)]}_columns")
+    return columns
 
 
 # ----------------------------------------------------------------------------------------------------------------- tiers
 
 
-def _plain(draft: Draft) -> str:
-    d = draft
-    title = f"{d.company.name} Reports {d.calendar.label} Results"
-    place = f"{d.company.city}: "
-    line = d.random.choice(d.company.lines)
-    tails = (
-        f"Sales of {line} made up {d.random.randrange(30, 80)}% of the total.",
-        f"The company makes most of its sales with {line}.",
-        f"Orders for {line} were up {d.random.randrange(2, 19)}% at the end of the quarter.",
-        f"Capital spending in the quarter was {d.style.millions(d.ledger.periods['q'].revenue // d.random.randrange(9, 30))}.",
-    )
-    tail = " ".join(d.random.sample(tails, 2))
-    form = d.random.choice(("sentences", "table", "table", "list"))
-    d.tags.add(form)
-    columns = _order(d, ["q", "py"], prior_first=d.random.random() < 0.25)
+def _plain(d: Draft) -> str:
+    random = d.random
+    title = d.filled(random.choice(words.HEADLINES[:7]))
+    place = d.company.city.split(",")[0].title()
+    tails = words.PLAIN_TAILS if d.company.sector.books not in ("bank", "realty") else words.PLAIN_TAILS_OTHER
+    tail = " ".join(d.say(tails) for _ in range(random.choice((1, 2, 2))))
+    if d.company.name not in title:
+        tail = f"{d.company.name} is based in {place}. {tail}"
+    if d.theme == "no_eps":
+        return f"{title}\n{tables.statement_without_eps(d, list(d.ledger.spans), short=True)}\n{tail}"
+    form = random.choice(("sentences", "sentences", "table", "table", "list"))
+    if any(key not in ("q", "py") for key in d.ledger.spans):
+        form = "table"
+    extra = _theme_sentence(d)
+    parts: list[str] = []
     if form == "sentences":
-        return f"{title}\n{place}{_gaap_sentence(d)}{_adjusted_sentence(d)}\n{tail}"
-    if form == "table":
-        rows = [
-            *_heads(d, columns),
-            ["Net income (loss), thousands", *(d.style.amount(d.ledger.periods[key].net_income) for key in columns)],
-            *_per_share_rows(d, columns),
+        d.tags.add("headline_sentences")
+        gaap, adjusted = _gaap_sentence(d), d.say(words.ADJUSTED) if d.adjusted else ""
+        said = [gaap, adjusted] if random.random() < 0.8 or not adjusted or d.theme == "restated" else [adjusted, gaap]
+        parts = [f"{place}: {' '.join(part for part in (*said, extra) if part)}"]
+    elif form == "list":
+        parts = [
+            d.filled(f"{place}: Highlights of the {{when}}:"),
+            *_highlights(d, random.choice(("-", "\u2022", "*", "\u2022 |"))),
+            *([extra] if extra else []),
         ]
-        if "adjusted" in d.shown:
-            rows.append(_adjusted_row(d, columns))
-        return f"{title}\n{place}{d.company.short} today gave its figures for the {d.calendar.words}. {tail}\n{d.style.table(rows)}"
-    combined = d.loss and "basic" in d.shown
-    items = [f"Net sales of {d.style.millions(d.ledger.periods['q'].revenue)}"]
-    if combined:
-        items.append(
-            f"Basic and diluted loss per {d.share} of {d.said('basic')} (prior year: {d.said('basic', 'py')} and {d.said('diluted', 'py')})"
-        )
     else:
-        names = [name for name in ("basic", "diluted") if name in d.shown]
-        items += [f"{name.title()} EPS of {d.said(name)}, prior year {d.said(name, 'py')}" for name in names]
-    if "adjusted" in d.shown:
-        items.append(f"Adjusted diluted EPS of {d.said('adjusted')}, prior year {d.said('adjusted', 'py')}")
-    return (
-        f"{title}\n{place}Highlights of the {d.calendar.words}:\n"
-        + "\n".join(f"- {item}" for item in items)
-        + f"\n{tail}"
-    )
-
-
-def _ordinary(draft: Draft) -> str:
-    d = draft
-    columns = _order(d, list(d.ledger.periods), prior_first=d.random.random() < 0.2)
-    parts = [
-        f"{d.company.name} Announces {d.calendar.title} Results",
-        f"{d.company.city} - {d.company.name}, a provider of {', '.join(d.company.lines[:2])} and {d.company.lines[2]}, today announced results for the "
-        f"{d.calendar.words}, which ended {d.calendar.end()}. {_gaap_sentence(d)}{_adjusted_sentence(d)}",
-        words.management_words(d.random, d.company),
-    ]
-    if d.random.random() < 0.5:
+        d.tags.add("table")
+        columns = _statement_columns(d)
+        intro = d.filled(
+            random.choice(
+                (
+                    "{co} today gave its figures for the {when}.",
+                    "Results for the {when}, which ended {end}:",
+                    "{co} closed the {when} on {end}.",
+                    "Key figures, {when}:",
+                )
+            )
+        )
+        rows = tables.column_heads(d, columns)
+        if random.random() < 0.6:
+            label = "Profit (loss)" if d.style.ifrs else "Net income (loss)"
+            rows.append(
+                [f"{label}, {d.style.unit_words}", *(d.style.amount(d.ledger.period(key).common) for key in columns)]
+            )
+        rows += tables.all_share_rows(d, columns)
+        if d.adjusted:
+            rows.append(tables.adjusted_row(d, columns))
+        if d.dividend is not None and random.random() < 0.5:
+            rows += tables.dividend_row(d, columns)
+        parts = [f"{place}: {intro}{' ' + extra if extra else ''}", d.style.table(rows)]
+    if d.theme == "split":
+        parts.append(_split_trap(d))
+    if (
+        d.dividend is not None
+        and "dividend" not in d.printed
+        and (random.random() < 0.5 or "dividend_equals_eps" in d.tags)
+    ):
         parts.append(_dividend(d))
-    if d.random.random() < 0.4:
+    if random.random() < 0.18:
         parts.append(_guidance(d))
-    parts += [d.random.choice(words.BOILERPLATE), _statement(d, columns)]
-    if "adjusted" in d.shown:
-        parts.append(_reconciliation(d, columns, per_item=d.random.random() < 0.3))
-    if len(columns) == 4:
-        d.tags.add("quarter_vs_longer_period")
-    return "\n\n".join(parts)
+    return "\n".join([title, *parts, tail])
 
 
-def _hard(draft: Draft) -> str:
-    d = draft
-    periods = list(d.ledger.periods)
-    long = [key for key in periods if key.startswith(("ytd", "fy"))]
-    five = [key for key in ("q", "pq", "q-2", "q-3", "py") if key in periods]
-    quarters = ["q", "py"]
-    columns = _order(d, quarters + long, prior_first=d.random.random() < 0.4)
-    if d.random.random() < 0.25:
-        columns = long + quarters if not columns[0].startswith(("ytd", "fy")) else columns
-        d.tags.add("longer_period_first")
-    parts = [f"{d.company.name}\n{d.calendar.title} Results\n{d.company.city}, {d.calendar.end()}"]
-    opening = words.management_words(d.random, d.company)
+def _ordinary(d: Draft) -> str:
+    random = d.random
+    parts = [d.filled(random.choice(words.HEADLINES))]
+    opening = _opening(d)
+    extra = _theme_sentence(d)
+    if d.theme == "no_eps":
+        parts += [opening, _prose(d, 3), tables.statement_without_eps(d, list(d.ledger.spans)), _boilerplate(d, 0)]
+        return _named(d, parts)
+    told = random.choice(("sentences", "sentences", "list", "both", "none"))
+    if told == "none":
+        d.tags.add("no_headline_figures")
+        parts.append(" ".join(part for part in (opening, extra) if part))
+    else:
+        said = ""
+        if told != "list":
+            d.tags.add("headline_sentences")
+            said = f" {_gaap_sentence(d)}" + (f" {d.say(words.ADJUSTED)}" if d.adjusted else "")
+        items = (
+            _highlights(d, random.choice(("-", "\u2022", "\u2022 |", "*", "\u00b7 |"))) if told != "sentences" else []
+        )
+        parts.append(opening + said + (f" {extra}" if extra else ""))
+        if items:
+            parts.insert(
+                random.choice((1, 2)),
+                d.filled(random.choice(("{title} Highlights", "Highlights", "Financial Highlights")))
+                + "\n"
+                + "\n".join(items),
+            )
+    parts.append(_prose(d, random.randrange(2, 5)))
+    if d.theme == "split":
+        parts.append(_split_trap(d))
+    if d.long and f"{d.long}_py" in d.ledger.spans and d.calendar.months == 3 and random.random() < 0.4:
+        parts.append(_longer(d))
+    if d.dividend is not None and random.random() < 0.7:
+        parts.append(_dividend(d))
+    if random.random() < 0.35:
+        parts.append(f"{random.choice(('Outlook', 'Guidance', 'Looking Ahead'))}\n{_guidance(d)}")
+    columns = _statement_columns(d)
+    parts += [
+        _boilerplate(d, random.randrange(len(words.BOILERPLATE))),
+        tables.statement(d, columns, short=random.random() < 0.15),
+    ]
+    if d.theme == "restated":
+        parts.append(tables.restatement(d))
+    if d.theme == "ffo":
+        parts.append(tables.funds_from_operations(d, ["q", "py"]))
+    if d.adjusted:
+        pair = _order(d, ["q", "py"], prior_first=columns.index("py") < columns.index("q"))
+        if random.random() < 0.2 and d.theme != "two_class":
+            d.tags.add("reconciliation")
+            parts.append(
+                f"Reconciliation of Non-GAAP Measures\n{tables.per_share_bridge(d, pair)}"
+                if not d.style.ifrs
+                else f"Alternative Measures\n{tables.per_share_bridge(d, pair)}"
+            )
+        else:
+            parts.append(
+                tables.reconciliation(
+                    d,
+                    pair if random.random() < 0.5 else columns,
+                    per_item=random.random() < 0.12 and d.theme != "two_class",
+                )
+            )
+    parts += _footnotes(d, parts)
+    if random.random() < 0.5:
+        parts.append(d.say(words.CONTACTS))
+    return _named(d, parts)
+
+
+def _hard(d: Draft) -> str:
+    random = d.random
+    periods = d.ledger.spans
+    opening = _opening(d)
+    parts = [
+        d.filled(
+            random.choice(("Exhibit 99.1\n\n", "", "FOR IMMEDIATE RELEASE\n\n", "")) + random.choice(words.HEADLINES)
+        ),
+        opening,
+    ]
+    extra = _theme_sentence(d)
+    if d.theme == "no_eps":
+        parts += [
+            *(_section(d) for _ in range(random.randrange(4, 9))),
+            tables.segments(d),
+            tables.statement_without_eps(d, list(periods)),
+        ]
+        parts += [tables.balance_sheet(d), tables.cash_flows(d), *_all_boilerplate(d), _about(d)]
+        return _named(d, parts)
     # The figures in words come first, late, or not at all.
-    told = d.random.randrange(3)
-    if told == 0:
-        parts.append(_gaap_sentence(d) + _adjusted_sentence(d))
+    told = random.choice(("first", "list", "late", "none", "none"))
+    if told == "first":
+        d.tags.add("headline_sentences")
+        parts.append(_gaap_sentence(d) + (f" {d.say(words.ADJUSTED)}" if d.adjusted else ""))
+    elif told == "list":
+        parts.append(
+            d.filled("{title} Highlights\n") + "\n".join(_highlights(d, random.choice(("-", "\u2022", "\u2022 |"))))
+        )
     else:
         d.tags.add("no_headline_figures")
-    parts += [opening, *(words.management_words(d.random, d.company) for _ in range(d.random.randrange(6, 30)))]
-    parts.append(_segments(d))
-    if long:
-        d.tags.add("quarter_vs_longer_period")
-        span = words.LENGTHS[3 * d.calendar.quarter].lower()
-        words_for = "full year" if long[0] == "fy" else f"first {span} months"
+    if extra and (told != "none" or d.theme in ("split", "restated", "ads")):
+        parts.append(extra)
+    housed = d.company.sector.books in ("bank", "realty")
+    parts += [_section(d) for _ in range(5 if housed else random.randrange(5, 14))]
+    if d.company.sector.books not in ("bank",):
+        parts.append(tables.segments(d))
+    if d.long and f"{d.long}_py" in periods and d.long in periods and d.calendar.months == 3:
+        parts.append(_longer(d))
+    if told == "late":
         parts.append(
-            f"For the {words_for}, diluted earnings per {d.share} were {d.said('diluted', long[0])}, compared with "
-            f"{d.said('diluted', long[1])} in the same period of the previous year."
+            f"Results of the Period\n{_gaap_sentence(d)}" + (f" {d.say(words.ADJUSTED)}" if d.adjusted else "")
         )
-    if told == 1:
-        parts.append(f"Results of the quarter\n{_gaap_sentence(d)}{_adjusted_sentence(d)}")
-    equal = not d.loss and d.random.random() < 0.5 and d.ledger.eps("diluted") < 3
-    parts.append(_dividend(d, equal=equal))
-    if d.random.random() < 0.6:
-        parts.append(_guidance(d))
-    parts += d.random.sample(words.BOILERPLATE, d.random.randrange(3, 6))
-    parts.append(_statement(d, columns))
-    parts.append(_balance_sheet(d))
-    if len(five) == 5:
-        d.tags.add("five_quarter_table")
-        rows = _heads(d, five) + _per_share_rows(d, five)
-        if "adjusted" in d.shown:
-            rows.append(_adjusted_row(d, five))
-        parts.append("Summary of Five Quarters\n(per share data; unaudited)\n" + d.style.table(rows))
-    if "adjusted" in d.shown:
-        parts.append(_reconciliation(d, _order(d, quarters, prior_first=columns[0] == "py"), per_item=True))
-        if long:
-            parts.append(_reconciliation(d, long, per_item=False))
-    if d.random.random() < 0.3:
-        parts.append(_funds_from_operations(d))
-    parts.append(
-        f"About {d.company.short}\n{d.company.name} of {d.company.city} offers {', '.join(d.company.lines)}. "
-        f"Its shares are listed on the regional exchange. {words.management_words(d.random, d.company)}"
-    )
-    return "\n\n".join(parts)
-
-
-def _segments(draft: Draft) -> str:
-    d, books = draft, draft.ledger.periods
-    rest = {key: books[key].revenue for key in ("q", "py")}
-    rows = [["", d.calendar.column_year(), d.calendar.column_year(1), "Change"]]
-    for i, line in enumerate(d.company.lines):
-        last = i == len(d.company.lines) - 1
-        values = {key: rest[key] if last else int(rest[key] * d.random.uniform(0.3, 0.6)) for key in rest}
-        rest = {key: rest[key] - values[key] for key in rest}
-        change = (values["q"] / values["py"] - 1) * 100
-        rows.append([line.capitalize(), d.style.amount(values["q"]), d.style.amount(values["py"]), f"{change:.1f}%"])
-    rows.append(["Total", d.style.amount(books["q"].revenue), d.style.amount(books["py"].revenue), ""])
-    return f"Sales by Line, {d.calendar.label}\n(in thousands)\n" + d.style.table(rows)
-
-
-def _balance_sheet(draft: Draft) -> str:
-    d = draft
-    current = d.ledger.periods["q"]
-    scale = current.revenue
-    labels = (
-        "Cash and equivalents",
-        "Receivables",
-        "Inventories",
-        "Property and equipment",
-        "Goodwill and intangibles",
-    )
-    assets = [(label, int(scale * d.random.uniform(0.1, 0.9))) for label in labels]
-    total = sum(amount for _, amount in assets)
-    debts = [("Payables", int(total * 0.17)), ("Borrowings", int(total * d.random.uniform(0.1, 0.4)))]
-    equity = total - sum(amount for _, amount in debts)
-    book = per_share(equity, current.shares_basic, 2)
-    rows = [[label, d.style.amount(amount)] for label, amount in assets]
-    rows += [["Total assets", d.style.amount(total)], *([label, d.style.amount(amount)] for label, amount in debts)]
-    rows.append(["Shareholders' equity", d.style.amount(equity)])
-    if not d.style.minor:
-        d.extra["book_value"] = book
-        rows.append([f"Book value per {d.share}", f"{d.style.symbol}{book:,}"])
-    return f"Condensed Balance Sheet at {d.calendar.end()}\n(in thousands)\n" + d.style.table(rows)
-
-
-def _funds_from_operations(draft: Draft) -> str:
-    d = draft
-    current = d.ledger.periods["q"]
-    depreciation = int(abs(current.common) * d.random.uniform(0.3, 0.8)) + 5
-    free = per_share(current.common + depreciation, current.shares_diluted, d.style.decimals)
-    d.extra["cash_flow"] = free
-    d.tags.add("cash_flow_per_share")
-    rows = [
-        ["Net income (loss) attributable to common shareholders", d.style.amount(current.common)],
-        ["Depreciation", d.style.amount(depreciation)],
-        ["Funds from operations", d.style.amount(current.common + depreciation)],
-        [
-            f"Funds from operations per diluted {d.share}{f' ({d.style.minor})' if d.style.minor else ''}",
-            d.style.cell(free),
-        ],
+    if d.theme == "split":
+        parts.append(_split_trap(d))
+    if d.dividend is not None:
+        parts.append(_dividend(d))
+    if random.random() < 0.55:
+        parts.append(f"{random.choice(('Outlook', 'Guidance', 'Looking Ahead', 'Business Outlook'))}\n{_guidance(d)}")
+    boilerplate = _all_boilerplate(d)
+    parts += boilerplate[: len(boilerplate) // 2]
+    columns = _statement_columns(d)
+    parts.append(tables.statement(d, columns))
+    parts += [
+        write(d)
+        for write in random.sample((tables.balance_sheet, tables.cash_flows), 2 if housed else random.choice((1, 2, 2)))
     ]
-    return f"Funds from Operations, {d.calendar.label}\n(in thousands, except per share data)\n" + d.style.table(rows)
+    if "q-2" in periods:
+        parts.append(tables.five_quarters(d))
+    if d.theme == "restated":
+        parts.append(tables.restatement(d))
+    if d.theme == "ffo":
+        parts.append(tables.funds_from_operations(d, [key for key in columns if key[0] in "qpyf"]))
+    if d.adjusted:
+        pair = _order(d, ["q", "py"], prior_first=columns.index("py") < columns.index("q"))
+        if d.theme in ("standard", "six", "core") and d.calendar.months == 3 and random.random() < 0.3:
+            parts.append(tables.columns_bridge(d))
+        parts.append(tables.reconciliation(d, pair, per_item=random.random() < 0.6 and d.theme != "two_class"))
+        if d.long and f"{d.long}_py" in periods and d.long in periods:
+            parts.append(tables.reconciliation(d, [d.long, f"{d.long}_py"], per_item=False))
+    parts += [*_footnotes(d, parts), *boilerplate[len(boilerplate) // 2 :], _about(d), d.say(words.CONTACTS)]
+    return _named(d, parts)
 
 
-def _without_eps(
-    tier: str, identity: str, random: Random, company: Company, calendar: Calendar, style: Style
-) -> dict[str, Any]:
-    """A release of another kind: a dividend, a meeting, a contract. It has no earnings per share."""
-    dividend = Decimal(random.randrange(5, 60)).scaleb(-2)
-    line, other = random.sample(company.lines, 2)
-    parts = [
-        f"{company.name} Declares Dividend",
-        f"{company.city}: The board of directors of {company.name} declared a dividend of {style.symbol}{dividend} per share for the "
-        f"{calendar.words}, payable to holders of record at the end of the month. The company will publish its results for the quarter "
-        f"in the coming weeks. It also signed a contract for {line} that runs {random.randrange(2, 8)} years.",
+def _named(d: Draft, parts: list[str]) -> str:
+    """The parts as a text, in which the company's full name stands."""
+    text = "\n\n".join(part for part in parts if part)
+    return text if d.company.name in text else f"{d.company.name}\n{text}"
+
+
+def _prose(d: Draft, sentences: int) -> str:
+    own = {"bank": words.BANK_PROSE, "realty": words.REALTY_PROSE}.get(d.company.sector.books)
+    bank = words.PROSE if own is None else own + words.ANY_PROSE
+    fresh = sum(template not in d.used for template in bank)  # no release says a thing twice
+    return " ".join(d.say(bank) for _ in range(min(sentences, fresh)))
+
+
+def _section(d: Draft) -> str:
+    text = _prose(d, d.random.randrange(3, 7))
+    fresh = [title for title in words.SECTIONS if title not in d.used]
+    if fresh and text and d.random.random() < 0.4:
+        title = d.random.choice(fresh)
+        d.used.add(title)
+        return f"{title}\n{text}"
+    return text
+
+
+def _opening(d: Draft) -> str:
+    if d.company.sector.books in ("bank", "realty"):
+        return d.say(tuple(template for template in words.OPENINGS if "{line1}" not in template))
+    return d.say(words.OPENINGS)
+
+
+def _about(d: Draft) -> str:
+    return d.say(words.ABOUT if d.company.sector.books not in ("bank", "realty") else words.ABOUT[2:])
+
+
+def _footnotes(d: Draft, parts: list[str]) -> list[str]:
+    """A footnote where something is marked."""
+    return [d.say(words.FOOTNOTES)] if any("(1)" in part for part in parts) else []
+
+
+def _boilerplate(d: Draft, index: int) -> str:
+    if index == 1 and not d.adjusted:
+        index = 0
+    title = d.random.choice(words.BOILERPLATE[index])
+    if d.style.ifrs:
+        title = title.replace("Non-GAAP", "Alternative")
+    return f"{title}\n{d.say(words.BOILERPLATE_TEXTS[index])}"
+
+
+def _all_boilerplate(d: Draft) -> list[str]:
+    others = [i for i in range(1, len(words.BOILERPLATE)) if i != 1 or d.adjusted]
+    return [_boilerplate(d, index) for index in sorted(d.random.sample(others, d.random.randrange(4, 7)))] + [
+        _boilerplate(d, 0)
     ]
-    if tier != "plain":
-        votes = [random.randrange(30, 90) * 1_000_000 + random.randrange(1_000_000) for _ in range(4)]
-        rows = [["Proposal", "Votes for", "Votes against"]]
-        rows += [
-            [f"Proposal {i + 1}", f"{vote:,}", f"{vote // random.randrange(8, 40):,}"] for i, vote in enumerate(votes)
-        ]
-        parts += [
-            f"Annual Meeting\nThe shareholders voted on four proposals. All were accepted.\n{style.table(rows)}",
-            *(words.management_words(random, company) for _ in range(3)),
-            f"New location\nThe company will move its {other} to a new building of {random.randrange(9, 60)},000 square feet.",
-            words.BOILERPLATE[0],
-        ]
-    if tier == "hard":
-        parts += [*(words.management_words(random, company) for _ in range(18)), *words.BOILERPLATE[2:]]
-    return {
-        "id": identity,
-        "company": company.name,
-        "period": calendar.label,
-        "text": "\n\n".join(parts),
-        "gold": dict.fromkeys(FIELDS),
-        "traps": {"dividend": str(dividend)},
-        "tags": ["no_eps_in_document"],
-        "tier": tier,
-        "source": {"kind": "generated", "shown": [], "ledger": None},
-    }
 
 
 _WRITERS: dict[str, Callable[[Draft], str]] = {"plain": _plain, "ordinary": _ordinary, "hard": _hard}
