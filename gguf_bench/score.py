@@ -399,7 +399,7 @@ _SAID_OF_NOTHING = {
     *("text", "excerpt", "statement", "statements", "filing", "table", "source", "context", "quarter", "period"),
     *("year", "financial", "results", "q1", "q2", "q3", "q4"),
 }
-_BETWEEN_WORDS = re.compile(r"[ ,;:()&-]+")
+_BETWEEN_WORDS = re.compile(r"[ ,;:()&-]+|(?<!\bn)/|/(?![amd]\b)")  # n/a is one word
 _YEAR = re.compile(r"(?:19|20)[0-9]{2}")
 _LONGEST_FIGURE, _LONGEST_REASON = 60, 200
 _CURRENCY = r"""(?: (?:us\ ?|c|a|nz|hk|s|ca|au|r|nt|mx)?\$ | € | £ | (?:cn|jp)?¥ | ₹ | ₩ | rs\.? | kr\.? | chf | usd
@@ -408,7 +408,7 @@ _CURRENCY = r"""(?: (?:us\ ?|c|a|nz|hk|s|ca|au|r|nt|mx)?\$ | € | £ | (?:cn|jp
 _FIGURE = re.compile(
     rf"""
     (?: (?P<loss> (?:a\ )? (?:net\ )? loss (?:\ per\ share)? (?:\ of)? \ )
-      | (?:net\ )? (?:earnings|income|profit|eps) (?:\ per\ share)? \ of\  )?
+      | (?:net\ )? (?:earnings|income|profit|eps) (?:\ per\ share)? (?:\ of|:)\  )?
     (?P<sign> [-+] | minus\  | negative\  )? \s? (?: {_CURRENCY} \s? (?P<inner_sign> [-+] )? )?
     (?: (?P<open> \( ) \s? (?P<in_sign> - )? (?: {_CURRENCY} \s? )? )?
     (?P<number> (?: [1-9][0-9]{{0,2}} (?:,[0-9]{{3}})+ | [0-9]+ ) (?: \.[0-9]* )? | \.[0-9]+
