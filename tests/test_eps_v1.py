@@ -338,8 +338,8 @@ def test_null_everywhere_scores_low(dataset):
 
 
 def test_no_constant_number_scores(dataset):
-    values = {value for document in dataset.documents for value in document.gold.values() if value is not None}
-    assert max(same_for_all(dataset, value) for value in values) < 0.05
+    values = Counter(v for document in dataset.documents for v in document.gold.values() if v is not None)
+    assert max(same_for_all(dataset, value) for value, _ in values.most_common(10)) < 0.05
 
 
 def test_no_constants_for_each_field_score(dataset):

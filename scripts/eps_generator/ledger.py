@@ -322,7 +322,7 @@ def _quarters(random: Random, wants: Wants) -> list[Period] | None:
 
 
 def _distinct(ledger: Ledger, wants: Wants) -> bool:
-    """The sign is as wanted, no figure is tiny, GAAP and adjusted differ, no other column gives a figure of this one."""
+    """The sign is as wanted, no figure is tiny, GAAP and adjusted differ, no other column gives one of its figures."""
     gold = {name: ledger.eps(name) for name in FIELDS}
     if (gold["diluted"] < 0) != wants.loss or (wants.turns and gold["adjusted"] <= 0):
         return False
