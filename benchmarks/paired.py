@@ -11,6 +11,7 @@ and field are, which both contenders meet, in part each contender's own luck wit
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -240,71 +241,67 @@ def power(case: Case, sizes: list[int], alike: float, replicates: int, rng: np.r
     return claimed, find(totals_of(a - b, sizes), sizes, claimed).alarms
 
 
+def print_found(n: int, name: str, replicates: int) -> None:
+    clusters = CLUSTERS[name]
+    sizes = clusters.sizes(n)
+    for of_case, case in CASES.items():
+        a, b = simulate(case, sizes, clusters.alike, replicates, np.random.default_rng(n))
+        totals = totals_of(a - b, sizes)
+        found = find(totals, sizes, case.difference)
+        telling = float((totals != 0).sum(axis=0).mean())
+        bare = covers(found.bare_low, found.high, found.truth)
+        shown, permutation = found.alarms, float((found.permutation_p < 0.05).mean())
+        shares = (found.covered, found.width, bare, shown, permutation, mcnemar_alarms(a, b))
+        row(n, name, of_case, telling, *(100 * share for share in shares))
+
+
+def print_tried(n: int, name: str, replicates: int) -> None:
+    clusters = CLUSTERS[name]
+    sizes = clusters.sizes(n)
+    drawn = []
+    for case in CASES.values():
+        a, b = simulate(case, sizes, clusters.alike, replicates, np.random.default_rng(n + 1))
+        drawn.append((totals_of(a - b, sizes), case.difference))
+    for method, ends in METHODS.items():
+        found = [(*_by_parts(ends, totals, np.array(sizes)), truth) for totals, truth in drawn]
+        shares = [100 * covers(low, high, truth) for low, high, truth in found]
+        width = 100 * float(np.mean([(high - low).mean() for low, high, _ in found]))
+        under, over = sum(share < 93 for share in shares), sum(share > 97 for share in shares)
+        row(n, name, method, min(shares), float(np.mean(shares)), max(shares), width, under, over)
+
+
+def print_power(n: int, name: str, replicates: int) -> None:
+    clusters = CLUSTERS[name]
+    for of_case, case in CASES.items():
+        if case.difference == 0:
+            rng = np.random.default_rng(n + 2)
+            claimed, shown = power(case, clusters.sizes(n), clusters.alike, replicates, rng)
+            row(n, name, of_case, 100 * claimed, 100 * shown)
+
+
 TRIED_IN = ("1 a company", "3 a company")
+SIZES = (40, 100, 300)
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--replicates", type=int, default=2000)
     replicates = arguments.parse_args().replicates
-    settings = [(n, name, clusters) for n in (40, 100, 300) for name, clusters in CLUSTERS.items()]
-    print(f"{replicates} replicates a row, half as many for what was tried")
+    print(f"{replicates} replicates a row, half as many in the second and third table\n")
     table(
-        "n",
-        "companies",
-        "scores",
-        "telling",
-        "covers %",
-        "width",
-        "bare covers %",
-        "shown %",
-        "permutation %",
-        "McNemar %",
+        *("n", "companies", "scores", "telling", "covers %", "width"),
+        *("bootstrap alone covers %", "shown %", "permutation %", "McNemar %"),
     )
-    for n, name, clusters in settings:
-        sizes = clusters.sizes(n)
-        for of_case, case in CASES.items():
-            a, b = simulate(case, sizes, clusters.alike, replicates, np.random.default_rng(n))
-            totals = totals_of(a - b, sizes)
-            found = find(totals, sizes, case.difference)
-            telling = (totals != 0).sum(axis=0).mean()
-            bare = covers(found.bare_low, found.high, found.truth)
-            shares = (found.alarms, (found.permutation_p < 0.05).mean(), mcnemar_alarms(a, b))
-            row(
-                n,
-                name,
-                of_case,
-                telling,
-                100 * found.covered,
-                100 * found.width,
-                100 * bare,
-                *(100 * x for x in shares),
-            )
+    for name, n in itertools.product(CLUSTERS, SIZES):
+        print_found(n, name, replicates)
     print()
     table("n", "companies", "method", "least covers %", "mean", "most", "width", "under 93 %", "over 97 %")
-    for n, name, clusters in settings:
-        if name not in TRIED_IN:
-            continue
-        sizes = clusters.sizes(n)
-        drawn = []
-        for case in CASES.values():
-            a, b = simulate(case, sizes, clusters.alike, replicates // 2, np.random.default_rng(n + 1))
-            drawn.append((totals_of(a - b, sizes), case.difference))
-        for method, ends in METHODS.items():
-            found_ends = [(*_by_parts(ends, totals, np.array(sizes)), truth) for totals, truth in drawn]
-            shares_covered = [100 * covers(low, high, truth) for low, high, truth in found_ends]
-            width = 100 * float(np.mean([(high - low).mean() for low, high, _ in found_ends]))
-            least, mean, most = min(shares_covered), float(np.mean(shares_covered)), max(shares_covered)
-            under, over = sum(share < 93 for share in shares_covered), sum(share > 97 for share in shares_covered)
-            row(n, name, method, least, mean, most, width, under, over)
+    for name, n in itertools.product(TRIED_IN, SIZES):
+        print_tried(n, name, replicates // 2)
     print()
     table("n", "companies", "scores", "called detectable", "then shown %")
-    for n, name, clusters in settings:
-        for of_case, case in CASES.items():
-            if case.difference == 0:
-                sizes, rng = clusters.sizes(n), np.random.default_rng(n + 2)
-                claimed, shown = power(case, sizes, clusters.alike, replicates // 2, rng)
-                row(n, name, of_case, 100 * claimed, 100 * shown)
+    for name, n in itertools.product(CLUSTERS, SIZES):
+        print_power(n, name, replicates // 2)
 
 
 def covers(low: Floats, high: Floats, truth: Floats | float) -> float:
