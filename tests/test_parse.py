@@ -97,16 +97,16 @@ HOSTILE = {
 
 @pytest.mark.parametrize("output", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_hostile_megabyte_takes_linear_time(output):
-    started = time.perf_counter()
+    started = time.process_time()
     assert parse(output) is None
-    assert time.perf_counter() - started < 30  # one to four seconds on two busy cores; quadratic would be hours
+    assert time.process_time() - started < 30  # up to two seconds on a core; quadratic would be hours
 
 
 @pytest.mark.parametrize("exponent", ["1e999999999", "1e-999999999", "9e99", "1E+400", "-1e13"])
 def test_a_huge_exponent_is_no_figure(exponent):
-    started = time.perf_counter()
+    started = time.process_time()
     assert parse(f'{{"basic": {exponent}, "diluted": 1, "adjusted": 1}}') is None
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 PIECES = [
