@@ -15,6 +15,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,19 +37,25 @@ IDENTITY = "EDGAR_IDENTITY"
 RESULTS = "2.02"
 UNLABELLED = "?"
 """In a figure's cell: nobody has looked yet."""
+_SUFFIXES = (".htm", ".html", ".txt", ".pdf")
 _RELEASE = re.compile(r"EX-99(?:\.0?1)?")
 _IDENTITY = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,199}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A press release, what is known of it (`labels`), and where it was filed. `id` is the accession number."""
+    """A press release, what is known of it (`labels`), and where it was filed.
+
+    `id` is the accession number, `exhibit` the release as filed, of a kind that `suffix` tells, `text` what it says.
+    """
 
     id: str
     company: str
     cik: int
     filed: date
     url: str
+    exhibit: bytes
+    suffix: str
     text: str
     labels: Labels
 
@@ -91,9 +98,8 @@ def releases(
     """
     require()
     os.environ[IDENTITY] = checked_identity(identity)
+    edgar = _edgartools()
     with _failures():
-        import edgar
-
         logging.getLogger("edgar").setLevel(logging.CRITICAL)  # what matters is raised; the rest is about itself
         companies = {}
         for ticker in tickers:
@@ -125,21 +131,26 @@ def _releases_of(company: Any, since: date | None, until: date | None, progress:
     bar = progress.bar(one_line(company.name, 40), len(announced), "releases")
     try:
         for filing in sorted(announced, key=lambda filing: (_day(filing.filing_date), filing.accession_no)):
-            with _failures():
-                text, why = _text(filing)
             filed = _day(filing.filing_date)
-            if text:
+            with _failures():
+                exhibit, suffix = _exhibit(filing)
+            try:
+                text = filing_text(exhibit)
+            except DatasetError as error:
+                why = f"its Exhibit 99.1 cannot be read: {error}" if exhibit else "it has no Exhibit 99.1"
+                progress.say(f"{company.name}: the 8-K {filing.accession_no} of {filed} is left out: {why}")
+            else:
                 yield Release(
                     id=filing.accession_no,
                     company=company.name,
                     cik=company.cik,
                     filed=filed,
                     url=filing.homepage_url,
+                    exhibit=exhibit,
+                    suffix=suffix,
                     text=text,
                     labels=xbrl_gold.label(text, filed, reports, facts),
                 )
-            else:
-                progress.say(f"{company.name}: {filing.accession_no} of {filed} is left out: {why}")
             bar.advance(1)
     finally:
         bar.close()
@@ -166,20 +177,34 @@ def _facts(company: Any) -> list[Fact]:
     ]
 
 
-def _text(filing: Any) -> tuple[str, str]:
-    """The text of the first Exhibit 99.1, else "" and why there is none."""
+def _exhibit(filing: Any) -> tuple[bytes, str]:
+    """The first Exhibit 99.1 and its suffix, such as ".htm"; b"" where there is none."""
     for attachment in filing.attachments:
         if _RELEASE.fullmatch(str(attachment.document_type).upper()):
             content = attachment.content or ""
-            try:
-                return filing_text(content.encode("utf-8", "replace") if isinstance(content, str) else content), ""
-            except DatasetError as error:
-                return "", f"its Exhibit 99.1 cannot be read: {error}"
-    return "", "it has no Exhibit 99.1"
+            suffix = Path(str(attachment.document)).suffix.lower()
+            data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+            return data, suffix if suffix in _SUFFIXES else ".txt"
+    return b"", ""
 
 
 def _day(value: date | str) -> date:
     return value if isinstance(value, date) else date.fromisoformat(value)
+
+
+def _edgartools() -> Any:
+    """The module `edgar`, on httpx: its cache takes httpx2 where that is installed, whose errors it does not know."""
+    beside = sys.modules.get("httpx2")
+    sys.modules["httpx2"] = None  # type: ignore[assignment]  # "not installed", while the cache looks for it
+    try:
+        import httpxthrottlecache  # noqa: F401
+    finally:
+        del sys.modules["httpx2"]
+        if beside is not None:
+            sys.modules["httpx2"] = beside
+    import edgar
+
+    return edgar
 
 
 def _unknown(ticker: str) -> DatasetError:
@@ -229,7 +254,7 @@ def refuse_existing(target: Path) -> None:
 def write(found: Sequence[Release], target: Path) -> None:
     """Write the labelled releases to `target`, a dataset, and the others to where `left_to_label` says.
 
-    That is a folder with a text file a release, and a CSV file with what is known filled in and "?" elsewhere: what
+    That is a folder with the releases as filed, and a CSV file with what is known filled in and "?" elsewhere: what
     `dataset import` reads. What there is nothing for is not written; each comes to be whole. Raises DatasetError
     where one exists.
     """
@@ -240,7 +265,7 @@ def write(found: Sequence[Release], target: Path) -> None:
         texts, table = left_to_label(target)
         with _folder_written_whole(texts) as folder:
             for release in others:
-                (folder / f"{release.id}.txt").write_text(release.text, encoding="utf-8")
+                (folder / _file_name(release)).write_bytes(release.exhibit)
         with written_whole(table) as partial, partial.open("w", encoding="utf-8", newline="") as file:
             _write_table(others, file)
     if labelled:
@@ -260,12 +285,24 @@ def _document(release: Release) -> dict[str, Any]:
         "gold": {name: None if figure is None else f"{figure:f}" for name, figure in gold.items()},
         "traps": {name: f"{figure:f}" for name, figure in labels.traps.items()},
         "tags": ["edgar"],
-        "source": source(release),
+        "source": _source(release),
     }
 
 
-def source(release: Release) -> dict[str, Any]:
-    """Where a release and its figures come from, in words that JSON has."""
+def summary(release: Release) -> dict[str, Any]:
+    """A release without its text, in words that JSON has."""
+    labels = release.labels
+    return {
+        "id": release.id,
+        "company": release.company,
+        "period": labels.period or None,
+        "gold": {name: None if figure is None else f"{figure:f}" for name, figure in labels.gold.items()},
+        "unknown": dict(labels.unknown),
+        "source": _source(release),
+    }
+
+
+def _source(release: Release) -> dict[str, Any]:
     fact = release.labels.fact
     return {
         "form": "8-K",
@@ -285,7 +322,11 @@ def _write_table(others: Sequence[Release], file: TextIO) -> None:
         labels = release.labels
         figures = [UNLABELLED if name in labels.unknown else _in_cell(labels.gold[name]) for name in FIELDS]
         why = "; ".join(f"{name}: {reason}" for name, reason in labels.unknown.items())
-        writer.writerow([f"{release.id}.txt", release.company, labels.period, *figures, why])
+        writer.writerow([_file_name(release), release.company, labels.period, *figures, why])
+
+
+def _file_name(release: Release) -> str:
+    return f"{release.id}{release.suffix}"
 
 
 def _in_cell(figure: Decimal | None) -> str:

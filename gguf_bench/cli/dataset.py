@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -99,3 +102,70 @@ def import_(source: Path, labels: Path | None, output: Path, overwrite: bool, as
     else:
         progress.say(f"fill in {imported.template}, in which company and period are guesses")
         progress.say(f"next: the same command with --labels {imported.template}")
+
+
+@dataset.command()
+@click.argument("tickers", nargs=-1, required=True, metavar="TICKER...")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Filed on this day or later.")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Filed on this day or before.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE.jsonl", help="Write this dataset."
+)
+@json_option
+def edgar(
+    tickers: tuple[str, ...], since: datetime | None, until: datetime | None, output: Path, as_json: bool
+) -> None:
+    """Make a dataset of companies' earnings releases (8-K, Item 2.02) from the SEC's EDGAR.
+
+    Figures come from XBRL, for three months only, and only where the release prints them. Releases of which not all
+    three figures can be known are left to label, with what is known filled in. The SEC wants to know who asks: a name
+    and an address for mail, from $EDGAR_IDENTITY, or asked for.
+
+    \b
+    gguf-bench dataset edgar AAPL MSFT --since 2023-01-01 -o filings.jsonl
+    """
+    from gguf_bench import edgar as sec
+    from gguf_bench import report
+    from gguf_bench.cli.bars import Bars
+    from gguf_bench.errors import DatasetError
+    from gguf_bench.paths import from_home
+
+    progress = Bars()
+    target = from_home(output)
+    first, last = (day.date() if day else None for day in (since, until))
+    if first and last and first > last:
+        raise click.UsageError(f"--since {first} is after --until {last}")
+    sec.require()
+    sec.refuse_existing(target)
+    identity = os.environ.get(sec.IDENTITY)
+    if not identity and sys.stdin.isatty():
+        identity = click.prompt("The SEC wants to know who asks; your name and address for mail", err=True)
+    found = list(sec.releases(tickers, sec.checked_identity(identity), since=first, until=last, progress=progress))
+    if not found:
+        raise DatasetError(
+            f"no earnings release (8-K, Item 2.02) of {', '.join(tickers)} in that time", hint="try an earlier --since"
+        )
+    sec.write(found, target)
+    texts, table = sec.left_to_label(target)
+    open_ones = [release for release in found if release.labels.unknown]
+    labelled = len(found) - len(open_ones)
+    if as_json:
+        report.print_json(
+            {
+                "dataset": str(target) if labelled else None,
+                "n_documents": labelled,
+                "to_label": str(texts) if open_ones else None,
+                "labels": str(table) if open_ones else None,
+                "releases": [sec.summary(release) for release in found],
+            }
+        )
+    elif labelled:
+        click.echo(target)
+    for release in found:
+        for note in release.labels.notes:
+            progress.say(f"{release.company}, {release.id}: filed otherwise later, {note}")
+    progress.say(f"{len(found)} releases: {labelled} labelled, {len(open_ones)} left to label")
+    if open_ones:
+        again = texts.with_name(f"{texts.name}.jsonl")
+        progress.say(f"fill in each ? of {table}, which says why it is one")
+        progress.say(f"next: gguf-bench dataset import {texts} --labels {table} -o {again}")
