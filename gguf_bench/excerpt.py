@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-EXCERPT_VERSION = "3"
+EXCERPT_VERSION = "4"
 """Raised whenever the same text could give another excerpt."""
 
 DEFAULT_EXCERPT_CHARS = 6000
@@ -35,7 +35,7 @@ _SENTENCE_CHARS, _MAX_PIECE_CHARS = 80, 600
 
 _SENTENCE_END = re.compile(r"[.;!?]\s+(?=[\"“(]?[A-Z])")
 _FIGURE = re.compile(r"(?<![\d.,])\d{0,4}[.]\d{2,4}(?![\d.,]*\d|\s?%|\s?(?:million|billion))|\d\s?(?:cents|cps|¢|p\b)")
-_CELL = re.compile(r"\|[ $€£(]*\d{1,3}\s?(?:[)|]|$)|\s{2}[$€£(]*\d{1,3}\)?(?:\s{2}|$)")
+_CELL = re.compile(r"\|[ $€£(\-–−]*\d{1,3}\s?(?:[)|]|$)|\s{2}[$€£(\-–−]*\d{1,3}\)?(?:\s{2}|$)")
 _PER_SHARE = re.compile(
     r"\bper\s+(?:[a-z\-]+\s+){0,4}(?:shares?|stock|unit|ads)\b|\beps\b|/share|\bshare\s*[\-–—]\s*(?:basic|diluted)|\bcps\b"
 )

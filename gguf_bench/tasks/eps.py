@@ -15,7 +15,7 @@ from gguf_bench.records import FIELDS, Document
 from gguf_bench.score import SCORER_VERSION, score_output
 from gguf_bench.tasks.task import Task
 
-_INSTRUCTIONS = """\
+INSTRUCTIONS = """\
 Extract earnings per share (EPS) from the release: basic EPS, diluted EPS, and adjusted (non-GAAP) diluted EPS, \
 for the reported period only. A loss, or a figure in parentheses, is negative. Cents are hundredths. \
 Write null for a figure that is not given. Answer with JSON that has the keys "basic", "diluted" and "adjusted".
@@ -41,7 +41,7 @@ def prompt(document: Document, excerpt: str) -> str:
     """The user message: instructions, company and period, the excerpt, and what to answer with."""
     period = document.period or "the period it reports"
     return (
-        f"{_INSTRUCTIONS}Company: {document.company}\nPeriod: {period}\n\n{excerpt}\n\n"
+        f"{INSTRUCTIONS}Company: {document.company}\nPeriod: {period}\n\n{excerpt}\n\n"
         f"What were the basic, diluted and adjusted EPS of {document.company} for {period}? Answer with JSON:"
     )
 
