@@ -8,6 +8,7 @@ short goes on where it was. The SEC wants to know who asks: no request is sent w
 from __future__ import annotations
 
 import csv
+import importlib
 import importlib.util
 import json
 import logging
@@ -193,11 +194,15 @@ def _day(value: date | str) -> date:
 
 
 def _edgartools() -> Any:
-    """The module `edgar`, on httpx: its cache takes httpx2 where that is installed, whose errors it does not know."""
+    """The module `edgar`, on httpx.
+
+    Its cache takes httpx2 where that is installed, as it is here; edgartools knows the errors of httpx alone, and
+    would neither try again nor understand a 404.
+    """
     beside = sys.modules.get("httpx2")
     sys.modules["httpx2"] = None  # type: ignore[assignment]  # "not installed", while the cache looks for it
     try:
-        import httpxthrottlecache  # noqa: F401
+        importlib.import_module("httpxthrottlecache")
     finally:
         del sys.modules["httpx2"]
         if beside is not None:
