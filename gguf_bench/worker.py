@@ -335,23 +335,23 @@ def _cache_shape(job: Job, model: Model) -> CacheShape:
     Of the prompts those with the most characters are tokenized: one of them has the most tokens, or nearly so.
     """
     context = min(model.context_train, job["context"] or model.context_train)
-    settings: Mapping[str, Any] = job["settings"] if "prompts" in job else ALONE
+    settings: Mapping[str, Any] = job["settings"] if "prompts" in job else ALONE | {"n_threads": 1}
     if "prompts" in job:
         maker, limit = PromptMaker(model, job["template_kwargs"]), context - settings["max_answer_tokens"]
         longest = sorted((message for _, message in job["prompts"]), key=len)[-8:]
         lengths = [length for message in longest if (length := len(maker.tokens(message))) <= limit]
         context = max(lengths, default=0) + settings["max_answer_tokens"]
-    n_seq = settings["n_parallel"] + 1  # one holds what all prompts begin with
+    layout = _layout(settings, context)
     return CacheShape(
-        n_ctx=-(-context // PAD) * PAD * n_seq,
-        n_seq=n_seq,
-        n_ubatch=settings["n_ubatch"],
-        type_k=settings["kv_type"],
-        type_v=settings["kv_type"],
-        flash_attention=settings["flash_attention"] is not False,
+        n_ctx=layout.n_cells * layout.n_sequences,
+        n_seq=layout.n_sequences,
+        n_ubatch=layout.n_ubatch,
+        type_k=layout.kv_type,
+        type_v=layout.kv_type,
+        flash_attention=layout.flash_attention is not False,
         unified=False,
         swa_full=False,
-        n_outputs=n_seq,
+        n_outputs=layout.n_sequences,
     )
 
 

@@ -41,6 +41,16 @@ class Layout:
     flash_attention: bool | None
     kv_type: str
 
+    @property
+    def n_cells(self) -> int:
+        """The tokens that each sequence has room for: `n_ctx`, rounded up as llama.cpp does."""
+        return -(-self.n_ctx // PAD) * PAD
+
+    @property
+    def n_sequences(self) -> int:
+        """One more than are answered in: it keeps what all prompts begin with."""
+        return self.n_parallel + 1
+
 
 class Context:
     """A KV cache for the sequences 0 … n_parallel - 1, and one more that keeps the tokens all prompts begin with.
@@ -51,9 +61,9 @@ class Context:
 
     def __init__(self, model: Model, layout: Layout, beat: Callable[[], None] = lambda: None) -> None:
         self._beat = beat
-        self.n_ctx = -(-layout.n_ctx // PAD) * PAD
+        self.n_ctx = layout.n_cells
         self.n_parallel, self._n_ubatch = layout.n_parallel, layout.n_ubatch
-        n_sequences = layout.n_parallel + 1
+        n_sequences = layout.n_sequences
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = self.n_ctx * n_sequences
         params.n_seq_max = params.n_outputs_max = n_sequences  # logits for one token a sequence, not for every one
