@@ -62,6 +62,7 @@ from gguf_bench.excerpt import DEFAULT_EXCERPT_CHARS, excerpt  # noqa: E402
 from gguf_bench.gguf_files import gguf_shards  # noqa: E402
 from gguf_bench.hub_token import TOKEN_NAMES  # noqa: E402
 from gguf_bench.package import find_package_gguf  # noqa: E402
+from gguf_bench.prepare import Contender as Asked  # noqa: E402
 from gguf_bench.records import Answer, Dataset, Document, Finished, GgufFile, Loaded, ModelSpec, Settings  # noqa: E402
 from gguf_bench.tasks import TASKS, Task  # noqa: E402
 
@@ -444,7 +445,7 @@ def our_settings(work: Work) -> Settings:
     options = pipeline.Options(task=work.task, dataset=work.dataset, excerpt_chars=DEFAULT_EXCERPT_CHARS)
     build = llama_build.look()
     spec = ModelSpec(key="", provider="file", path=work.gguf.path, template_kwargs=work.template_kwargs)
-    asked, files = [pipeline.Contender(spec, None)], [work.gguf]
+    asked, files = [Asked(spec, None)], [work.gguf]
     basic = pipeline.basic_settings(build, options)
     settings = pipeline.calibrated(asked, files, list(work.messages.values()), options, basic, build)
     return replace(settings, template_kwargs=work.template_kwargs)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gguf_bench import dataset as datasets
-from gguf_bench import llama_build, pipeline
+from gguf_bench import llama_build, pipeline, prepare, results
 from gguf_bench.catalog import Catalog, find_catalog, load_catalog, resolve
 from gguf_bench.child import Child
 from gguf_bench.errors import GgufBenchError, ModelError
@@ -138,7 +138,7 @@ class BenchmarkRunner:
             fresh=fresh,
         )
         specs = [resolve(model, self.catalog) for model in models]
-        contenders = pipeline.contenders(specs, [quant(name) for name in quants])
+        contenders = prepare.contenders(specs, [quant(name) for name in quants])
         stoppable = _Stoppable(self.progress)
         running = asyncio.ensure_future(asyncio.to_thread(self._run, contenders, options, stoppable))
         try:
@@ -149,12 +149,12 @@ class BenchmarkRunner:
             raise
 
     def _run(
-        self, contenders: Sequence[pipeline.Contender], options: pipeline.Options, progress: Progress
+        self, contenders: Sequence[prepare.Contender], options: pipeline.Options, progress: Progress
     ) -> BenchmarkResult:
         store = Store(self.store_path)
         try:
             run_id = pipeline.compare(contenders, options, store, progress)
-            comparison = pipeline.comparison(run_id, store)
+            comparison = results.comparison(run_id, store)
         finally:
             store.close()
         rows = [row for row in comparison.leaderboard if row["asked"]]
@@ -231,7 +231,7 @@ class ModelLoader:
         spec = resolve(name, self.catalog)
         store = Store(self.store_path)
         try:
-            file = pipeline.gguf_of(pipeline.contenders([spec], [])[0], store)
+            file = prepare.gguf_of(prepare.contenders([spec], [])[0], store)
         finally:
             store.close()
         settings = {

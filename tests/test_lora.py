@@ -16,7 +16,7 @@ from gguf import GGUFReader
 from converters import convert, convert_lora
 from converters.checkpoint import read_tensors
 from converters.dtypes import to_float32
-from gguf_bench import pipeline
+from gguf_bench import prepare
 from gguf_bench.catalog import load_catalog, resolve
 from gguf_bench.convert import convert_adapter
 from gguf_bench.errors import CheckpointError, GgufBenchError, ModelError
@@ -118,12 +118,12 @@ def test_an_adapters_folder_finds_its_base(store: Store, tmp_path: Path) -> None
     (folder / "adapter_config.json").write_text(
         json.dumps(adapter_config(ADAPTERS["llama"]) | {"base_model_name_or_path": str(base)})
     )
-    (contender,) = pipeline.contenders([local(folder)], [quant("Q8_0")])
-    file = pipeline.gguf_of(contender, store)
+    (contender,) = prepare.contenders([local(folder)], [quant("Q8_0")])
+    file = prepare.gguf_of(contender, store)
     assert file.adapter is not None
     assert (file.quant, file.adapter.quant, file.adapter.architecture) == ("Q8_0", "F32", "llama")
     assert file.adapter.path.read_bytes() == convert_lora(folder, base, tmp_path / "x.gguf").read_bytes()
-    assert pipeline.convert(local(folder), store) == file.adapter.path
+    assert prepare.convert(local(folder), store) == file.adapter.path
     made = store.rows("select sha256, quant, made_by, bits_per_weight from artifacts order by quant")
     assert [(row["quant"], row["made_by"]) for row in made] == [
         ("BF16", "converted"), ("F32", "converted"), ("Q8_0", "quantized"),
@@ -133,7 +133,7 @@ def test_an_adapters_folder_finds_its_base(store: Store, tmp_path: Path) -> None
 
     (folder / "adapter_model.safetensors").rename(folder / "old")
     write_safetensors(folder / "adapter_model.safetensors", {n: -v for n, v in tensors(ADAPTERS["llama"]).items()})
-    other = pipeline.gguf_of(contender, store)
+    other = prepare.gguf_of(contender, store)
     assert other.adapter is not None
     assert other.adapter.sha256 != file.adapter.sha256, "an adapter that changed is converted again"
     assert other.sha256 == file.sha256
@@ -152,12 +152,12 @@ def test_an_adapter_without_a_base(named: object, said: str, store: Store, tmp_p
         tmp_path, replace(ADAPTERS["llama"], config={"base_model_name_or_path": named}), whole_base=True
     )
     with pytest.raises(ModelError, match=said):
-        pipeline.gguf_of(pipeline.contenders([local(folder)], [])[0], store)
+        prepare.gguf_of(prepare.contenders([local(folder)], [])[0], store)
 
 
 def refusal(spec: ModelSpec, store: Store) -> GgufBenchError:
     with pytest.raises(GgufBenchError) as caught:
-        pipeline.gguf_of(pipeline.contenders([spec], [])[0], store)
+        prepare.gguf_of(prepare.contenders([spec], [])[0], store)
     assert "\n" not in str(caught.value)
     return caught.value
 
@@ -175,7 +175,7 @@ def test_an_adapter_is_no_checkpoint_and_has_no_type_to_quantize(store: Store, t
         tmp_path, replace(ADAPTERS["llama"], config={"base_model_name_or_path": "org/base"}), whole_base=True
     )
     with pytest.raises(ModelError, match="stays as it is; quantize org/base"):
-        pipeline.quantize(local(folder), [quant("Q8_0")], store)
+        prepare.quantize(local(folder), [quant("Q8_0")], store)
     gguf = convert(base, tmp_path / "base.gguf")
     ready = ModelSpec(key="tuned", provider="file", path=gguf, base="org/base")
     assert "has a base, but is a GGUF" in str(refusal(ready, store))
@@ -243,7 +243,7 @@ def test_a_contender_of_the_catalog(smollm2: Path, releases: Path, tmp_path: Pat
 def test_the_entry_of_the_shipped_catalog_is_an_adapter(store: Store) -> None:
     spec = resolve("fingpt_llama2", load_catalog(Path(__file__).parent.parent / "models.yaml"))
     with pytest.raises(ModelError, match="quantize meta-llama/Llama-2-7b-hf"):
-        pipeline.quantize(spec, [quant("Q4_K_M")], store)
+        prepare.quantize(spec, [quant("Q4_K_M")], store)
 
 
 def test_a_setting_that_cannot_be_told(store: Store, tmp_path: Path) -> None:

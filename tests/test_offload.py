@@ -260,12 +260,12 @@ def test_a_build_for_gpus_is_known_by_its_backends() -> None:
     ],
 )
 def test_a_gpu_build_on_the_cpu_is_said_loudly(gpu_build: bool, landed: int, asked: str, warns: bool) -> None:
-    from gguf_bench.pipeline import _Session
+    from gguf_bench.session import Session
 
     said: list[str] = []
     run = SimpleNamespace(settings=SimpleNamespace(gpu_layers=asked), progress=SimpleNamespace(say=said.append))
     loaded = Loaded(load_seconds=1, n_ctx=256, gpu_layers=landed, n_layers=30, gpu_build=gpu_build, peak_rss_bytes=1)
-    _Session._warn_of_idle_gpu(run, SimpleNamespace(label="x Q4_0"), loaded)  # type: ignore[arg-type]
+    Session._warn_of_idle_gpu(run, SimpleNamespace(label="x Q4_0"), loaded)  # type: ignore[arg-type]
     assert bool(said) is warns
     assert not warns or ("WARNING" in said[0] and "x Q4_0" in said[0])
 

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 
 from gguf_bench import dataset as datasets
-from gguf_bench import llama_build, pipeline
+from gguf_bench import llama_build, pipeline, prepare, results, session
 from gguf_bench.baselines import BASELINES
 from gguf_bench.catalog import baseline
 from gguf_bench.errors import ChildDied, ModelError, QuantizeError, StoreError
-from gguf_bench.pipeline import Options, contenders
+from gguf_bench.pipeline import Options
+from gguf_bench.prepare import contenders
 from gguf_bench.quants import quant
 from gguf_bench.records import Answer, Finished, GgufFile, Loaded, ModelSpec, Settings
 from gguf_bench.run import prompt_sha256
@@ -77,13 +78,13 @@ class FakeRuns:
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> FakeRuns:
     fake = FakeRuns()
-    monkeypatch.setattr(pipeline.run_stage, "run", fake)
+    monkeypatch.setattr(session.run_stage, "run", fake)
     monkeypatch.setattr(llama_build, "look", lambda: BUILD)
-    monkeypatch.setattr(pipeline, "gguf_of", file_of)
+    monkeypatch.setattr(prepare, "gguf_of", file_of)
     return fake
 
 
-def file_of(contender: pipeline.Contender, store: Store, progress: Any) -> GgufFile:
+def file_of(contender: prepare.Contender, store: Store, progress: Any) -> GgufFile:
     name = contender.quant.name if contender.quant else "Q4_1"
     if contender.spec.key == "broken":
         raise QuantizeError("cannot be quantized")
@@ -117,12 +118,12 @@ def changed(options: Options, **changes: Any) -> Options:
 
 
 def leaderboard(run_id: int, store: Store) -> list[dict[str, Any]]:
-    return asked_for(pipeline.comparison(run_id, store).leaderboard)
+    return asked_for(results.comparison(run_id, store).leaderboard)
 
 
 def test_a_run_is_scored_and_ranked(runs: FakeRuns, store: Store, options: Options) -> None:
     run_id = pipeline.compare(contenders([SPEC], [quant("Q8_0"), quant("Q2_K")]), options, store)
-    found = pipeline.comparison(run_id, store)
+    found = results.comparison(run_id, store)
     board = leaderboard(run_id, store)
     assert [row["quant"] for row in board] == ["Q2_K", "Q8_0"]  # of equals, the smaller file first
     # basic and adjusted are right, diluted is missed
@@ -183,7 +184,7 @@ def test_answers_that_depend_on_the_other_documents_are_not_taken_over(
 ) -> None:
     """Two sets of rotary factors: the longest document decides which one is used."""
     two_sets = SimpleNamespace(tensors=[SimpleNamespace(name="blk.0.rope_factors_long.weight")])
-    monkeypatch.setattr(pipeline, "read_header", lambda path: two_sets)
+    monkeypatch.setattr(session, "read_header", lambda path: two_sets)
     monkeypatch.setattr(pipeline, "calibrated", lambda asked, files, prompts, options, settings, *_: settings)
     few = changed(options, dataset=datasets.limit(options.dataset, 2))
     pipeline.compare(contenders([SPEC], []), few, store)
@@ -285,7 +286,7 @@ def test_a_model_that_leaves_documents_out_has_failed(
     def first_only(*arguments: Any, missing: Any, progress: Any) -> Any:
         yield from FakeRuns()(*arguments, missing=missing[:1], progress=progress)
 
-    monkeypatch.setattr(pipeline.run_stage, "run", first_only)
+    monkeypatch.setattr(session.run_stage, "run", first_only)
     (row,) = leaderboard(pipeline.compare(contenders([SPEC], []), options, store), store)
     assert (row["status"], row["eps_score"], row["error"]) == ("failed", None, "answered 1 of 5 documents")
 
@@ -293,12 +294,12 @@ def test_a_model_that_leaves_documents_out_has_failed(
 def test_a_file_that_cannot_be_read_is_one_failed_contender(
     runs: FakeRuns, store: Store, options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreadable(contender: pipeline.Contender, store: Store, progress: Any) -> GgufFile:
+    def unreadable(contender: prepare.Contender, store: Store, progress: Any) -> GgufFile:
         if contender.spec.key == "broken":
             raise PermissionError(13, "Permission denied", "/models/broken.gguf")
         return file_of(contender, store, progress)
 
-    monkeypatch.setattr(pipeline, "gguf_of", unreadable)
+    monkeypatch.setattr(prepare, "gguf_of", unreadable)
     specs = [ModelSpec(key="broken", provider="package", package="p"), SPEC]
     board = leaderboard(pipeline.compare(contenders(specs, []), options, store), store)
     assert [(row["model"], row["error"]) for row in board] == [
@@ -325,12 +326,12 @@ def test_a_changed_file_is_another_run(
 ) -> None:
     pipeline.compare(contenders([SPEC], []), options, store)
 
-    def other_bytes(contender: pipeline.Contender, store: Store, progress: Any) -> GgufFile:
+    def other_bytes(contender: prepare.Contender, store: Store, progress: Any) -> GgufFile:
         found = dataclasses.replace(file_of(contender, store, progress), sha256="other")
         store.save_artifact(found, made_by="found", made_with={})
         return found
 
-    monkeypatch.setattr(pipeline, "gguf_of", other_bytes)
+    monkeypatch.setattr(prepare, "gguf_of", other_bytes)
     assert pipeline.compare(contenders([SPEC], []), options, store) == 2
     assert len(runs.asked) == 10
 
@@ -386,7 +387,7 @@ def test_an_adapter_that_changed_is_asked_anew(
     """Base and adapter together are what answered: another adapter on the same base is another contender."""
 
     def tuned(adapter: str) -> Callable[..., GgufFile]:
-        def gguf_of(contender: pipeline.Contender, store: Store, progress: Any) -> GgufFile:
+        def gguf_of(contender: prepare.Contender, store: Store, progress: Any) -> GgufFile:
             base = file_of(contender, store, progress)
             file = dataclasses.replace(base, sha256=adapter, quant="F32", path=Path(f"/{adapter}.gguf"))
             store.save_artifact(file, made_by="converted", made_with={})
@@ -396,7 +397,7 @@ def test_an_adapter_that_changed_is_asked_anew(
 
     def run(adapter: str) -> tuple[int, int]:
         """(the run's id, how many questions it took)"""
-        monkeypatch.setattr(pipeline, "gguf_of", tuned(adapter))
+        monkeypatch.setattr(prepare, "gguf_of", tuned(adapter))
         before = len(runs.asked)
         return pipeline.compare(contenders([SPEC], [quant("Q8_0")]), options, store), len(runs.asked) - before
 
@@ -415,7 +416,7 @@ NULL = baseline("baseline_null")
 
 def test_the_baselines_stand_in_every_run(runs: FakeRuns, store: Store, options: Options) -> None:
     run_id = pipeline.compare(contenders([SPEC], []), options, store)
-    found = pipeline.comparison(run_id, store)
+    found = results.comparison(run_id, store)
     rows = {row["model"]: row for row in found.leaderboard}
     assert set(rows) == {"m", *BASELINES}
     null = rows["baseline_null"]
@@ -460,7 +461,7 @@ def test_a_baseline_that_is_asked_for_is_compared_with_each_model(
     named = pipeline.compare(asked, options, store)
     assert named != beside
     assert len(runs.asked) == 5, "the model's answers are known"
-    (verdict,) = pipeline.comparison(named, store).verdicts
+    (verdict,) = results.comparison(named, store).verdicts
     assert (verdict.better, verdict.worse) == ("m Q4_1", "baseline_null")
     assert [row["model"] for row in store.contenders(named)] == ["m", "baseline_null", *(set(BASELINES) - {NULL.key})]
     assert store.runs()[0]["n_contenders"] == 2
@@ -478,7 +479,7 @@ def test_baselines_alone_need_no_llama_cpp(store: Store, options: Options, monke
     asked = contenders([NULL], [quant("Q8_0")])
     assert [contender.quant for contender in asked] == [None]
     run_id = pipeline.compare(asked, options, store)
-    assert [row["status"] for row in pipeline.comparison(run_id, store).leaderboard] == ["finished"] * len(BASELINES)
+    assert [row["status"] for row in results.comparison(run_id, store).leaderboard] == ["finished"] * len(BASELINES)
     assert pipeline.compare(asked, options, store) == run_id
 
 
@@ -492,7 +493,7 @@ def test_a_stopped_baseline_goes_on(store: Store, options: Options, monkeypatch:
         return "{}"
 
     monkeypatch.setitem(BASELINES, "baseline_null", answer)
-    monkeypatch.setattr(pipeline, "SAVED_TOGETHER", 2)
+    monkeypatch.setattr(session, "SAVED_TOGETHER", 2)
     with pytest.raises(KeyboardInterrupt):
         pipeline.compare(contenders([NULL], []), options, store)
     assert store.runs()[0]["status"] == "interrupted"
@@ -509,7 +510,7 @@ def test_rules_that_break_leave_the_models_alone(
         raise IndexError("no such row")
 
     monkeypatch.setitem(BASELINES, "baseline_null", answer)
-    board = pipeline.comparison(pipeline.compare(contenders([SPEC], []), options, store), store).leaderboard
+    board = results.comparison(pipeline.compare(contenders([SPEC], []), options, store), store).leaderboard
     rows = {row["model"]: row for row in board}
     assert rows["m"]["status"] == "finished"
     broken = rows["baseline_null"]
@@ -534,7 +535,7 @@ def test_changed_rules_are_asked_anew_and_models_are_not(
 
 
 def test_a_baseline_has_no_file(store: Store) -> None:
-    for make in (pipeline.pull, pipeline.convert, lambda spec, store: pipeline.quantize(spec, [quant("Q8_0")], store)):
+    for make in (prepare.pull, prepare.convert, lambda spec, store: prepare.quantize(spec, [quant("Q8_0")], store)):
         with pytest.raises(ModelError, match="there is no file of it; compare it instead"):
             make(NULL, store)
 
@@ -588,7 +589,7 @@ def test_each_tier_has_its_score(runs: FakeRuns, store: Store, options: Options)
 
 def test_documents_of_no_tier_have_no_score_by_tier(runs: FakeRuns, store: Store, options: Options) -> None:
     run_id = pipeline.compare(contenders([SPEC], []), options, store)
-    assert [row["tiers"] for row in pipeline.comparison(run_id, store).leaderboard] == [{}] * (1 + len(BASELINES))
+    assert [row["tiers"] for row in results.comparison(run_id, store).leaderboard] == [{}] * (1 + len(BASELINES))
 
 
 def test_what_the_excerpts_keep_is_known(store: Store, options: Options) -> None:
@@ -601,7 +602,7 @@ def test_what_the_excerpts_keep_is_known(store: Store, options: Options) -> None
     )
     options = changed(options, dataset=dataclasses.replace(options.dataset, documents=documents))
     run_id = pipeline.compare(contenders([NULL], []), options, store)
-    assert pipeline.comparison(run_id, store).excerpts == {
+    assert results.comparison(run_id, store).excerpts == {
         "n_documents": 5,
         "gold_figures": 10,
         "gold_kept": 8,
@@ -617,4 +618,4 @@ def test_a_run_of_an_earlier_version_has_no_excerpts(store: Store, options: Opti
     run_id = pipeline.compare(contenders([NULL], []), options, store)
     with store._writing() as connection:
         connection.execute("delete from excerpts")
-    assert pipeline.comparison(run_id, store).excerpts is None
+    assert results.comparison(run_id, store).excerpts is None

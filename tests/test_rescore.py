@@ -17,12 +17,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gguf_bench import dataset as datasets
-from gguf_bench import pipeline
+from gguf_bench import pipeline, results, session
 from gguf_bench.baselines import BASELINES
 from gguf_bench.catalog import baseline
 from gguf_bench.cli.commands import cli
 from gguf_bench.errors import StoreError
-from gguf_bench.pipeline import Contender, Options
+from gguf_bench.pipeline import Options
+from gguf_bench.prepare import Contender
 from gguf_bench.records import Document, Score
 from gguf_bench.score import SCORER_VERSION, score_output
 from gguf_bench.store import Store
@@ -121,7 +122,7 @@ def test_a_run_is_judged_by_today_s_scorer_without_asking(
 ) -> None:
     run_id = by_old()
     assert row_of(store, run_id)["eps_score"] == pytest.approx((3 + 0 + 0 + 1 + 1) / 15)
-    found = pipeline.rescore(run_id, store)
+    found = results.rescore(run_id, store)
     assert len(asked) == 5
     assert store.run(run_id)["scorer_version"] == SCORER_VERSION
     fresh = pipeline.compare(SAYER, dataclasses.replace(options, name="from scratch"), store)
@@ -146,7 +147,7 @@ def test_what_was_measured_stays(by_old: Compare, store: Store, path: Path) -> N
     run_id = by_old()
     change(path, "update contenders set documents_per_minute = 7, wall_seconds = 9, prompt_tokens_per_second = 3")
     finished = store.run(run_id)["finished"]
-    pipeline.rescore(run_id, store)
+    results.rescore(run_id, store)
     row = row_of(store, run_id)
     assert (row["documents_per_minute"], row["wall_seconds"], row["prompt_tokens_per_second"]) == (7, 9, 3)
     assert store.run(run_id)["finished"] == finished
@@ -158,10 +159,10 @@ def test_scores_that_were_tampered_with_come_back(asked: list[str], store: Store
     change(path, "update answers set kind_basic = 'sign', basic = 99, score = 1, status = 'answered'")
     change(path, "update contenders set eps_score = 1, missed = 0, exact_match_low = null")
     assert everything(store, run_id) != before
-    found = pipeline.rescore(run_id, store)
+    found = results.rescore(run_id, store)
     assert everything(store, run_id) == before
     assert found.version_before == found.version_after == SCORER_VERSION
-    again = pipeline.rescore(run_id, store)
+    again = results.rescore(run_id, store)
     assert (again.n_changed, dict(again.moves)) == (0, {})
 
 
@@ -169,7 +170,7 @@ def test_a_prompt_that_did_not_fit_stays_unasked_and_scores_nothing(by_old: Comp
     """It has no output, which is not the same as an empty one."""
     run_id = by_old()
     change(path, "update answers set status = 'over_context', output = '', score = 0 where document_id = 'd0'")
-    pipeline.rescore(run_id, store)
+    results.rescore(run_id, store)
     row, answer = row_of(store, run_id), store.answers(row_of(store, run_id)["id"])[0]
     assert (answer["status"], answer["basic"], answer["score"], answer["kind_basic"]) == (
         "over_context",
@@ -187,7 +188,7 @@ def test_what_is_not_finished_has_no_score_before_and_after(
     run_id = by_old()
     change(path, f"update contenders set status = '{status}', eps_score = null, error = 'it broke' where position = 0")
     change(path, "delete from answers where document_id = 'd0'")
-    found = pipeline.rescore(run_id, store).contenders[0]
+    found = results.rescore(run_id, store).contenders[0]
     assert (found.score_before, found.score_after, len(found.changed), found.n_answers) == (None, None, 2, 4)
     row = row_of(store, run_id)
     assert (row["status"], row["eps_score"], row["error"]) == (status, None, "it broke")
@@ -198,7 +199,7 @@ def test_a_contender_without_answers_is_no_hindrance(by_old: Compare, store: Sto
     run_id = by_old()
     change(path, "update contenders set status = 'failed', eps_score = null")
     change(path, "delete from answers")
-    assert pipeline.rescore(run_id, store).n_answers == 0
+    assert results.rescore(run_id, store).n_answers == 0
     assert store.run(run_id)["scorer_version"] == SCORER_VERSION
 
 
@@ -210,7 +211,7 @@ def test_a_run_is_rescored_wholly_or_not_at_all(by_old: Compare, store: Store, p
         "create trigger full before update of scorer_version on runs begin select raise(abort, 'disk full'); end",
     )
     with pytest.raises(StoreError, match="disk full"):
-        pipeline.rescore(run_id, store)
+        results.rescore(run_id, store)
     assert everything(store, run_id) == before
     assert store.run(run_id)["scorer_version"] == "0.9"
 
@@ -218,7 +219,7 @@ def test_a_run_is_rescored_wholly_or_not_at_all(by_old: Compare, store: Store, p
 def test_labels_of_the_store_count_not_a_file_s(by_old: Compare, store: Store, releases: Path) -> None:
     run_id = by_old()
     releases.unlink()
-    pipeline.rescore(run_id, store)
+    results.rescore(run_id, store)
     assert row_of(store, run_id)["eps_score"] == pytest.approx(8 / 15)
 
 
@@ -228,11 +229,11 @@ def test_a_run_of_a_task_that_is_gone_and_one_without_labels_are_named(
     run_id = by_old()
     change(path, "update runs set task = 'revenue'")
     with pytest.raises(StoreError, match=r"run 1 is of the task 'revenue'.*version that made it"):
-        pipeline.rescore(run_id, store)
+        results.rescore(run_id, store)
     change(path, "update runs set task = 'eps_extraction'")
     change(path, "delete from documents where document_id = 'd3'")
     with pytest.raises(StoreError, match=r"labels of document 'd3' of run 1 are not in .*--name"):
-        pipeline.rescore(run_id, store)
+        results.rescore(run_id, store)
     assert store.run(run_id)["scorer_version"] == "0.9"
 
 
@@ -267,7 +268,7 @@ def test_a_run_is_gone_on_with_by_one_scorer_only(
     fresh: bool,
 ) -> None:
     """The first answers were scored by the old one, the others were never asked."""
-    monkeypatch.setattr(pipeline, "SAVED_TOGETHER", 2)
+    monkeypatch.setattr(session, "SAVED_TOGETHER", 2)
     answer = BASELINES["baseline_rules"]
 
     def breaks(document: Document, excerpt: str) -> str:

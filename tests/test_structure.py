@@ -29,7 +29,7 @@ LAYERS = {
         *("query", "hub", "package", "convert", "upstream", "describe", "quantize", "run", "endpoint", "dataset"),
         *("store", "compare", "rescore", "calibrate", "edgar"),
     },
-    "joining": {"dataset_import", "pipeline", "api", "browse", "doctor", "__init__"},
+    "joining": {"prepare", "results", "session", "pipeline", "dataset_import", "api", "browse", "doctor", "__init__"},
     # Tables and Markdown of what the joining modules found: it knows their records, and none of them knows it.
     "showing": {"report"},
     "commands": {"cli", "__main__"},

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from converters import convert
-from gguf_bench import pipeline, upstream
+from gguf_bench import prepare, upstream
 from gguf_bench.cli.commands import cli
 from gguf_bench.errors import CheckpointError
 from tests.converters.variants import HERE, VARIANTS, write_checkpoint
@@ -75,7 +75,7 @@ def test_the_command_takes_a_family_that_ours_does_not_know(monkeypatch: pytest.
     stand_in(tmp_path / "modules", monkeypatch, "import shutil; shutil.copyfile(os.environ['MADE'], sys.argv[3])")
     folder = write_checkpoint(tmp_path, VARIANTS["grouped queries"])
     monkeypatch.setenv("MADE", str(convert(folder, tmp_path / "made.gguf")))
-    monkeypatch.setattr(pipeline, "version", lambda name: "0.1.1")
+    monkeypatch.setattr(prepare, "version", lambda name: "0.1.1")
     write_json(folder / "config.json", {"architectures": ["OddForCausalLM"]})
     database = ["--db", str(tmp_path / "results.db")]
     (folder / "model.safetensors").rename(tmp_path / "weights")  # the refusal needs none

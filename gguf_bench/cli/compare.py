@@ -98,13 +98,13 @@ def compare(
     gguf-bench compare --group starter_models --limit 60 --json
     gguf-bench compare ./my-model.Q4_K_M.gguf --dataset my-releases.jsonl
     """
-    from gguf_bench import pipeline, report
+    from gguf_bench import pipeline, prepare, report, results
     from gguf_bench.cli.bars import Bars
     from gguf_bench.tasks import TASKS
 
     if task_name not in TASKS:
         raise click.BadParameter(f"{task_name!r} is none of: {', '.join(TASKS)}", param_hint="--task")
-    contenders = pipeline.contenders(state.specs(models, groups), quants)
+    contenders = prepare.contenders(state.specs(models, groups), quants)
     options = pipeline.options(
         task_name,
         dataset_name,
@@ -118,7 +118,7 @@ def compare(
         fresh=fresh,
     )
     run_id = pipeline.compare(contenders, options, state.store, Bars())
-    comparison = pipeline.comparison(run_id, state.store)
+    comparison = results.comparison(run_id, state.store)
     report.print_comparison(comparison, as_json=as_json)
     if any(row["status"] == "failed" for row in comparison.leaderboard):
         click.get_current_context().exit(SOME_FAILED)

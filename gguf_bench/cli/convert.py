@@ -38,13 +38,13 @@ def convert(state: State, model: str, outtype: str, output: Path | None, convert
     gguf-bench convert ./my-finetune
     gguf-bench convert ./odd-one --converter upstream -o odd-one.gguf
     """
-    from gguf_bench import pipeline
+    from gguf_bench import prepare
     from gguf_bench.cli.bars import Bars
 
     (spec,) = state.specs([model])
     if converter == "upstream":
         if output is None:
             raise click.UsageError("--converter upstream needs -o FILE; compare that file then")
-        click.echo(pipeline.convert_upstream(spec, state.store, outtype, output, Bars()))
+        click.echo(prepare.convert_upstream(spec, state.store, outtype, output, Bars()))
         return
-    click.echo(pipeline.convert(spec, state.store, outtype, output, Bars()))
+    click.echo(prepare.convert(spec, state.store, outtype, output, Bars()))

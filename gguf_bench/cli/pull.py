@@ -21,8 +21,8 @@ def pull(state: State, models: tuple[str, ...], groups: tuple[str, ...]) -> None
     gguf-bench pull Qwen/Qwen2.5-0.5B-Instruct
     gguf-bench pull Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q4_K_M
     """
-    from gguf_bench import pipeline
+    from gguf_bench import prepare
     from gguf_bench.cli.bars import Bars
 
     for spec in state.specs(models, groups):
-        click.echo(pipeline.pull(spec, state.store, Bars()))
+        click.echo(prepare.pull(spec, state.store, Bars()))

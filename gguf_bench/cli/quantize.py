@@ -47,15 +47,15 @@ def quantize(
         return
     if model is None or not quants:
         raise click.UsageError("give a MODEL and at least one -q TYPE; --list shows the types")
-    from gguf_bench import pipeline
+    from gguf_bench import prepare
     from gguf_bench.cli.bars import Bars
 
     (spec,) = state.specs([model])
     if dry_run:
-        sizes = pipeline.planned_sizes(spec, quants, state.store, allow_requantize=allow_requantize, progress=Bars())
+        sizes = prepare.planned_sizes(spec, quants, state.store, allow_requantize=allow_requantize, progress=Bars())
         report.print_planned_sizes(sizes, as_json=as_json)
         return
-    paths = pipeline.quantize(
+    paths = prepare.quantize(
         spec, quants, state.store, folder=output, allow_requantize=allow_requantize, progress=Bars()
     )
     if as_json:

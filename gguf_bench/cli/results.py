@@ -31,11 +31,11 @@ def list_runs(state: State, as_json: bool) -> None:
 @pass_state
 def show(state: State, run_id: int, as_json: bool) -> None:
     """Show the leaderboard and the verdicts of RUN, as `compare` printed them."""
-    from gguf_bench import pipeline, report
+    from gguf_bench import report, results
 
-    comparison = pipeline.comparison(run_id, state.existing_store)
+    comparison = results.comparison(run_id, state.existing_store)
     report.print_comparison(comparison, as_json=as_json)
-    if pipeline.is_old(comparison.run):
+    if results.is_old(comparison.run):
         note = f"note: scored by scorer {comparison.run['scorer_version']}, which is not today's"
         click.echo(f"{note}; `gguf-bench results rescore {run_id}` scores it again", err=True)
 
@@ -53,7 +53,7 @@ def rescore(state: State, run_ids: tuple[int, ...], as_json: bool) -> None:
     gguf-bench results rescore 3
     gguf-bench results rescore --json
     """
-    from gguf_bench import pipeline, report
+    from gguf_bench import report, results
     from gguf_bench.errors import StoreError
 
     store = state.existing_store
@@ -61,7 +61,7 @@ def rescore(state: State, run_ids: tuple[int, ...], as_json: bool) -> None:
     rescored, failures = [], []
     for run in runs:
         try:
-            rescored.append(pipeline.rescore(run["id"], store))
+            rescored.append(results.rescore(run["id"], store))
         except StoreError as error:
             failures.append(error)
     report.print_rescored(rescored, as_json=as_json)
