@@ -1,4 +1,4 @@
-"""COMPARE: stored answers -> figures with intervals, and what they show about two contenders. Pure: rows in, rows out.
+"""COMPARE: stored answers -> the figures of a contender, with intervals. Pure: rows in, rows out.
 
 The unit is the document: the three fields of one release are correlated, and so are releases of one company, so
 variances are clustered by company.
@@ -6,27 +6,19 @@ variances are clustered by company.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtrit
 
-from gguf_bench.records import FIELDS, Verdict
+from gguf_bench.records import FIELDS
 
 Row = Mapping[str, Any]
 
 EXACT = 1 - 1e-9
 """A document's score counts as all right from here on: thirds are not exact in binary."""
-
-NOISE = 1e-9
-"""Differences of thirds below this are rounding."""
-
-SEEN_WITH_80_PERCENT = 2.8
-"""Standard errors a true difference must measure to be shown, four times out of five, at the 5 % level."""
 
 
 def summarise(
@@ -104,52 +96,6 @@ def interval(
     centre = (mean + square / 2) / (1 + square)
     half = math.sqrt(square * (spread + square / 4)) / (1 + square)
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def verdicts(scores: Mapping[str, Mapping[str, float]], companies: Mapping[str, str]) -> list[Verdict]:
-    """Every pair of contenders, paired by document, widest difference first.
-
-    `scores` maps a contender's name to its scores by document id. A difference's interval and p-value are of Student's
-    t on the clustered standard error, the p-values adjusted by Holm's step-down method. One pseudo-company without a
-    difference is counted in the standard error: differences that are all alike would else leave no doubt, even for two
-    documents.
-    """
-    pairs = [_pair(a, b, scores, companies) for a, b in itertools.combinations(scores, 2)]
-    pairs.sort(key=lambda pair: pair.p_value)
-    adjusted, at_least = [], 0.0
-    for rank, pair in enumerate(pairs):
-        at_least = max(at_least, min(1.0, pair.p_value * (len(pairs) - rank)))
-        adjusted.append(replace(pair, p_value=at_least, shown=at_least < 0.05))
-    return sorted(adjusted, key=lambda pair: -pair.difference)
-
-
-def _pair(a: str, b: str, scores: Mapping[str, Mapping[str, float]], companies: Mapping[str, str]) -> Verdict:
-    shared = [document for document in scores[a] if document in scores[b]]
-    differences = [scores[a][document] - scores[b][document] for document in shared]
-    mean = _mean(differences) or 0.0
-    if mean < 0:
-        a, b, mean, differences = b, a, -mean, [-difference for difference in differences]
-    clusters = [companies[document] for document in shared]
-    n_clusters = len(set(clusters))
-    if n_clusters < 2:
-        unknown = {"low": -1.0, "high": 1.0, "p_value": 1.0, "detectable": 1.0}
-        return Verdict(better=a, worse=b, n_documents=len(shared), difference=mean, shown=False, **unknown)
-    error = math.sqrt(_variance_of_mean(differences, clusters) + (mean / n_clusters) ** 2)
-    half = float(stdtrit(n_clusters - 1, 0.975)) * error
-    telling = {cluster for cluster, difference in zip(clusters, differences, strict=True) if abs(difference) > NOISE}
-    floor = min(1.0, 2 * 0.5 ** len(telling))  # no test that only flips signs can be surer
-    return Verdict(
-        better=a,
-        worse=b,
-        n_documents=len(shared),
-        difference=mean,
-        low=max(-1.0, mean - half),
-        high=min(1.0, mean + half),
-        p_value=max(2 * float(stdtr(n_clusters - 1, -mean / error)), floor) if error > 0 else 1.0,
-        # Where no document differs at all, up to 3 in n may still do so, one time in twenty (the rule of three).
-        detectable=min(1.0, SEEN_WITH_80_PERCENT * error or 3 / n_clusters),
-        shown=False,
-    )
 
 
 def _rate(answers: Sequence[Row], amount: str, seconds: str) -> float | None:

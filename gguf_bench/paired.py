@@ -11,12 +11,14 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, ndtri, stdtrit
+
+from gguf_bench.records import Verdict
 
 FIELDS_OF_A_DOCUMENT = 3
 """A document's score is a whole number of fields out of these."""
@@ -39,36 +41,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """What the documents that both answered show about two contenders: `better` minus `worse`, in score (0 … 1).
-
-    `low` and `high` bound the difference with 95 % confidence, taken alone. `p_alone` is the permutation p-value of
-    this pair, `p_value` the same adjusted by Holm's method over all `n_pairs` of the comparison; `shown` says whether
-    that is below 5 %. Zero lies outside the interval exactly where `p_alone` is below 5 %. `detectable` is the smallest
-    true difference that these documents would show at least four times out of five, among these pairs.
-    `better_only` and `worse_only` count the documents that one alone had all right, `exact_p_value` is McNemar's for
-    them, unadjusted.
-    """
-
-    better: str
-    worse: str
-    n_documents: int
-    n_companies: int
-    n_pairs: int
-    difference: float
-    low: float
-    high: float
-    p_alone: float
-    p_value: float
-    detectable: float
-    shown: bool
-    better_only: int
-    worse_only: int
-    exact_p_value: float
-
-
-def differences(scores: Mapping[str, Mapping[str, float]], companies: Mapping[str, str]) -> list[Difference]:
+def differences(scores: Mapping[str, Mapping[str, float]], companies: Mapping[str, str]) -> list[Verdict]:
     """Every pair of contenders, widest difference first.
 
     `scores` maps a contender's name to its scores by document id (0, 1/3, 2/3 or 1), `companies` a document id to its
@@ -96,26 +69,6 @@ def differences(scores: Mapping[str, Mapping[str, float]], companies: Mapping[st
         ),
         key=lambda pair: (-pair.difference, pair.better, pair.worse),
     )
-
-
-def sentence(pair: Difference) -> str:
-    """What a pair shows, in words; points are hundredths of the score."""
-    both = f"{pair.better} and {pair.worse}"
-    if pair.n_companies < 2:
-        return f"{both} share {pair.n_documents} documents of {pair.n_companies} companies: nothing can be said"
-    if pair.shown:
-        return f"{pair.better} is better than {pair.worse} by {_points(pair)}"
-    chance = f", which may be chance among {pair.n_pairs} pairs" if pair.low > 0 else ""
-    return (
-        f"{both}: no difference can be shown at n = {pair.n_documents} ({_points(pair)}{chance}); "
-        f"differences under {100 * pair.detectable:.1f} points would not be seen"
-    )
-
-
-def _points(pair: Difference) -> str:
-    """As many decimals as keep an interval above 0 from looking as if it touched it."""
-    digits = next((digits for digits in (1, 2) if not 0 < 100 * pair.low < 10**-digits), 3)
-    return f"{100 * pair.difference:.{digits}f} points [{100 * pair.low:.{digits}f}, {100 * pair.high:.{digits}f}]"
 
 
 # ---------------------------------------------------------------------------------------------------------- the figures
@@ -254,7 +207,7 @@ def _compare(
     documents: Sequence[str],
     companies: Mapping[str, str],
     pairs: Sequence[tuple[str, str]],
-) -> Iterator[tuple[Difference, Integers, Integers]]:
+) -> Iterator[tuple[Verdict, Integers, Integers]]:
     """The pairs that share exactly these documents, each taken alone, with what `intervals` calls totals and sizes."""
     names = sorted({companies[document] for document in documents})
     numbers = {name: number for number, name in enumerate(names)}
@@ -278,12 +231,12 @@ def _compare(
 
 def _alone(
     better: str, worse: str, right: Mapping[str, Integers], totals: Integers, sizes: Integers, low: float, high: float
-) -> Difference:
+) -> Verdict:
     n_documents = int(sizes.sum())
     low, p_value = agreed(low, permutation_p(totals.tolist()))
     whole = {name: right[name] == FIELDS_OF_A_DOCUMENT for name in (better, worse)}
     better_only, worse_only = (int((whole[a] & ~whole[b]).sum()) for a, b in ((better, worse), (worse, better)))
-    return Difference(
+    return Verdict(
         better=better,
         worse=worse,
         n_documents=n_documents,
@@ -302,9 +255,7 @@ def _alone(
     )
 
 
-def _among_all(
-    pair: Difference, totals: Integers, sizes: Integers, p_value: float, n_pairs: int, n_open: int
-) -> Difference:
+def _among_all(pair: Verdict, totals: Integers, sizes: Integers, p_value: float, n_pairs: int, n_open: int) -> Verdict:
     """The pair with what Holm's method says of it, `n_open` of the `n_pairs` not being shown.
 
     The next pair to be shown must pass 5 % / `n_open`. A difference as large as one that was not shown cannot be called

@@ -234,21 +234,31 @@ class QuantizedSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the documents both answered show about two contenders: `better` minus `worse`, in score (0 … 1).
+    """What the documents that both answered show about two contenders: `better` minus `worse`, in score (0 … 1).
 
-    `p_value` is Holm-adjusted over all pairs of the comparison; `shown` says whether it is below 5 %. `detectable` is
-    the smallest true difference that this many documents would show four times out of five.
+    `low` and `high` bound the difference with 95 % confidence, taken alone. `p_alone` is the permutation p-value of
+    this pair, `p_value` the same adjusted by Holm's method over all `n_pairs` of the comparison; `shown` says whether
+    that is below 5 %. Zero lies outside the interval exactly where `p_alone` is below 5 %. `detectable` is the smallest
+    true difference that these documents would show at least four times out of five, among these pairs.
+    `better_only` and `worse_only` count the documents that one alone had all right, `exact_p_value` is McNemar's for
+    them, unadjusted.
     """
 
     better: str
     worse: str
     n_documents: int
+    n_companies: int
+    n_pairs: int
     difference: float
     low: float
     high: float
+    p_alone: float
     p_value: float
     detectable: float
     shown: bool
+    better_only: int
+    worse_only: int
+    exact_p_value: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

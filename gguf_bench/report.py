@@ -197,18 +197,24 @@ def _computed(settings: Mapping[str, Any]) -> str:
     )
 
 
-def in_words(verdict: Verdict) -> str:
-    """The verdict as a sentence."""
-    better, worse, n = verdict.better, verdict.worse, verdict.n_documents
-    if n < 2:
-        return f"{better} and {worse} share {n} documents: nothing can be said"
-    points = f"{100 * verdict.difference:.1f} points [{100 * verdict.low:.1f}, {100 * verdict.high:.1f}]"
-    if verdict.shown:
-        return f"{better} is better than {worse} by {points}"
+def in_words(pair: Verdict) -> str:
+    """What a pair shows, in words; points are hundredths of the score."""
+    both = f"{pair.better} and {pair.worse}"
+    if pair.n_companies < 2:
+        return f"{both} share {pair.n_documents} documents of {pair.n_companies} companies: nothing can be said"
+    if pair.shown:
+        return f"{pair.better} is better than {pair.worse} by {_points(pair)}"
+    chance = f", which may be chance among {pair.n_pairs} pairs" if pair.low > 0 else ""
     return (
-        f"{better} and {worse}: no difference can be shown at n = {n} ({points}); "
-        f"differences under {100 * verdict.detectable:.1f} points would not be seen"
+        f"{both}: no difference can be shown at n = {pair.n_documents} ({_points(pair)}{chance}); "
+        f"differences under {100 * pair.detectable:.1f} points would not be seen"
     )
+
+
+def _points(pair: Verdict) -> str:
+    """As many decimals as keep an interval above 0 from looking as if it touched it."""
+    digits = next((digits for digits in (1, 2) if not 0 < 100 * pair.low < 10**-digits), 3)
+    return f"{100 * pair.difference:.{digits}f} points [{100 * pair.low:.{digits}f}, {100 * pair.high:.{digits}f}]"
 
 
 def _leaderboard_cells(row: Row, *, priced: bool) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from gguf_bench import compare as compare_stage
 from gguf_bench import rescore as rescore_stage
 from gguf_bench.errors import StoreError
+from gguf_bench.paired import differences
 from gguf_bench.progress import Progress
 from gguf_bench.records import (
     Comparison,
@@ -32,7 +33,7 @@ def comparison(run_id: int, store: Store) -> Comparison:
             {**row, "tiers": compare_stage.by_tier(scores.get(row["contender_id"], {}), tiers)}
             for row in store.leaderboard(run_id)
         ],
-        verdicts=compare_stage.verdicts(asked, store.companies(run_id)),
+        verdicts=differences(asked, store.companies(run_id)),
         excerpts=_recall(store.excerpts(run_id)),
     )
 

@@ -19,10 +19,11 @@ from pathlib import Path
 from gguf_bench import dataset as datasets
 from gguf_bench import llama_build, pipeline
 from gguf_bench import run as run_stage
-from gguf_bench.compare import interval, verdicts
+from gguf_bench.compare import interval
 from gguf_bench.describe import describe
 from gguf_bench.excerpt import excerpt
 from gguf_bench.package import find_package_gguf
+from gguf_bench.paired import differences
 from gguf_bench.records import FIELDS, Answer, Document, GgufFile, ModelSpec, Score, Settings
 from gguf_bench.tasks import TASKS, Task
 from gguf_bench.tasks.eps import GRAMMAR, INSTRUCTIONS, prompt
@@ -180,7 +181,7 @@ def main() -> None:
             low, high = interval(values, clusters)
             against = ""
             if name != IN_USE:
-                (pair,) = verdicts({name: scores[name], IN_USE: scores[IN_USE]}, companies)
+                (pair,) = differences({name: scores[name], IN_USE: scores[IN_USE]}, companies)
                 sign = 1 if pair.better == name else -1
                 against = f"{100 * sign * pair.difference:+.1f} (p = {pair.p_value:.2f})"
             origins = [each for document in documents for each in provenance(judged[document.id], document)]

@@ -15,7 +15,9 @@ import pytest
 
 from benchmarks.paired import CASES, CLUSTERS, Found, covers, find, percentile, power, simulate, totals_of
 from gguf_bench import paired
-from gguf_bench.paired import Difference, agreed, differences, holm, intervals, mcnemar_p, permutation_p, sentence
+from gguf_bench.paired import agreed, differences, holm, intervals, mcnemar_p, permutation_p
+from gguf_bench.records import Verdict
+from gguf_bench.report import in_words
 
 THIRD = 1 / 3
 
@@ -34,7 +36,7 @@ def luck(n: int, chance: float, seed: int) -> list[float]:
     return [sum(rng.random() < chance for _ in range(3)) / 3 for _ in range(n)]
 
 
-def pair_of(a: list[float], b: list[float], companies: dict[str, str] | None = None) -> Difference:
+def pair_of(a: list[float], b: list[float], companies: dict[str, str] | None = None) -> Verdict:
     (pair,) = differences({"a": scored(a), "b": scored(b)}, companies or alone(len(a)))
     return pair
 
@@ -116,7 +118,7 @@ def test_a_few_documents_that_all_agree_prove_nothing(n: int) -> None:
     pair = pair_of([1.0] * n, [0.0] * n)
     assert not pair.shown
     assert pair.low <= 0
-    assert "no difference can be shown" in sentence(pair)
+    assert "no difference can be shown" in in_words(pair)
 
 
 def test_differences_that_are_all_alike_still_leave_doubt() -> None:
@@ -187,17 +189,17 @@ def test_pairs_are_compared_on_the_documents_that_both_have() -> None:
 
 def test_no_documents_or_companies_in_common() -> None:
     (apart,) = differences({"a": {"1": 1.0}, "b": {"2": 0.0}}, {"1": "1", "2": "2"})
-    assert sentence(apart) == "a and b share 0 documents of 0 companies: nothing can be said"
+    assert in_words(apart) == "a and b share 0 documents of 0 companies: nothing can be said"
     one = pair_of([1.0] * 60, [0.0] * 60, {str(number): "one" for number in range(60)})
     assert (one.low, one.high, one.shown, one.detectable) == (-1.0, 1.0, False, 1.0)
-    assert "nothing can be said" in sentence(one)
+    assert "nothing can be said" in in_words(one)
     assert differences({"a": {"1": 1.0}}, {"1": "1"}) == []
 
 
 # ------------------------------------------------------------------------------------------------------------- in words
 
 
-WORDED = Difference(
+WORDED = Verdict(
     better="Q8_0",
     worse="Q2_K",
     n_documents=300,
@@ -217,7 +219,7 @@ WORDED = Difference(
 
 
 def worded(**changes: Any) -> str:
-    return sentence(replace(WORDED, **changes))
+    return in_words(replace(WORDED, **changes))
 
 
 def test_words() -> None:
