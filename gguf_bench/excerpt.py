@@ -53,7 +53,7 @@ _TITLE = re.compile(
     r"statements?\s+of|income statement|reconciliation|highlights|results of operations|selected financial"
     r"|per share data"
 )
-_CENTS = re.compile(r"\bcents?\b|\bcps\b|\bpence\b|¢|\dp\b")
+_CENTS = re.compile(r"\b(?:cents?|pence|cps)\b|¢|(?<=\d)[cp]\b", re.IGNORECASE)
 _CENT_WORDS = ("cent", "cps", "pence", "¢")
 _SHARE_WORDS = ("share", "eps", "cps", "per ")
 _ADJUSTED_WORDS = ("adjusted", "gaap", "core", "operating", "underlying", "excluding", "normalized", "economic")
@@ -356,7 +356,6 @@ def _named(line: str) -> tuple[bool, bool, bool]:
 
 _PRINTED = re.compile(r"(?P<currency>[$€£¥]\s?[(\-−–—]?\s?)?(?P<number>(?:\d[\d.,]*)?\d|\.\d+)(?P<percent>\s?%)?")
 _DECIMAL_COMMA = re.compile(r"\d+,\d\d?|0,\d{3}")
-_CENTS = re.compile(r"\b(?:cents?|pence|cps)\b|¢|(?<=\d)[cp]\b", re.IGNORECASE)
 
 
 def gold_kept(text: str, gold: Mapping[str, Decimal | None]) -> dict[str, bool | None]:
