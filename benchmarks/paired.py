@@ -197,7 +197,7 @@ def bootstrap_t(totals: Integers, sizes: Integers) -> tuple[Floats, Floats]:
 
 
 def student(totals: Integers, sizes: Integers) -> tuple[Floats, Floats]:
-    """Student's t on the alike standard error, one pseudo-company without a difference counted in it."""
+    """Student's t on the clustered standard error, one pseudo-company without a difference counted in it."""
     g, n = len(sizes), sizes.sum()
     estimate = totals.sum(axis=0) / FIELDS / n
     variance = g / (g - 1) * ((totals / FIELDS - estimate * sizes[:, None]) ** 2).sum(axis=0) / n**2

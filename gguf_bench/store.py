@@ -37,7 +37,6 @@ MEASURED_AT_LOAD = (
     "peak_rss_bytes",
     "peak_vram_bytes",
 )
-HASH_BLOCK_BYTES = 1 << 22
 
 
 def now() -> str:

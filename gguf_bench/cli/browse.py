@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
+from gguf_bench.cli.query import MEMORY_BYTES
 from gguf_bench.cli.state import State, pass_state
-
-MEMORY_BYTES = 1 << 30
 
 
 @click.command()

@@ -11,7 +11,7 @@ from random import Random
 
 from scripts.eps_generator import words
 from scripts.eps_generator.ledger import FIELDS, Ledger, per_share
-from scripts.eps_generator.names import LENGTHS, ORDINALS, WEEKS, Calendar, Company
+from scripts.eps_generator.names import LENGTHS, WEEKS, Calendar, Company
 from scripts.eps_generator.style import PIPED, Style
 
 SHARES = {
@@ -305,7 +305,3 @@ def _once(spans: list[str], d: Draft) -> list[str]:
     """Each span where its columns begin; without the empty cells where cells are parted by bars."""
     shown = [span if i == 0 or span != spans[i - 1] else "" for i, span in enumerate(spans)]
     return [span for span in shown if span] if d.style.layout in PIPED else shown
-
-
-def ordinal(quarter: int) -> str:
-    return ORDINALS[quarter - 1]

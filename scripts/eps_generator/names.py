@@ -248,9 +248,6 @@ class Calendar:
         day = self.day(back)
         return f"{_MONTHS[day.month - 1]} {day.day}, {day.year}"
 
-    def day_month(self, back: int = 0) -> str:
-        return self.end(back).rsplit(",", 1)[0]
-
     def year_of(self, back: int = 0) -> str:
         return str(self.day(back).year)
 
