@@ -5,6 +5,5 @@ ones as they are.
 """
 
 from scripts.eps_generator.documents import PER_TIER, TIERS, generate
-from scripts.eps_generator.stands import stands
 
-__all__ = ["PER_TIER", "TIERS", "generate", "stands"]
+__all__ = ["PER_TIER", "TIERS", "generate"]
