@@ -173,7 +173,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def detectable(totals: Integers, sizes: Integers, alpha: float) -> float:
-    """The smallest true difference of scores that a test at level `alpha` would show with at least 80 % power.
+    """The smallest true difference of scores that a test at level `alpha` would show with about 80 % power.
 
     `totals` and `sizes` are of one pair, as in `intervals`. The spread is what was seen, phantoms included, and what
     the difference itself would add: a difference as large as those seen (or of a whole document, where none was) that
