@@ -83,7 +83,7 @@ def intervals(totals: Integers, sizes: Integers, *, phantoms: Sequence[int] = PH
     A bootstrap over companies: as many as there are, and the pseudo-companies `phantoms`, are drawn with replacement.
     Without those, resamples of few telling documents know no doubt (pseudo-observations for paired proportions: Agresti
     & Min 2005). With several documents a company, a phantom's size grows as the spread of a company's total does. The
-    percentiles' distances from the estimate are stretched by Student's t over the normal quantile and by G / (G - 1),
+    percentiles' distances from the estimate are stretched by Student's t over the normal quantile and √(G / (G - 1)),
     which is what the plain percentile interval lacks at small n (Hesterberg 2015, "expanded percentile interval").
     """
     n_companies, n_documents = len(sizes), int(sizes.sum())

@@ -239,7 +239,7 @@ class Verdict:
     `low` and `high` bound the difference with 95 % confidence, taken alone. `p_alone` is the permutation p-value of
     this pair, `p_value` the same adjusted by Holm's method over all `n_pairs` of the comparison; `shown` says whether
     that is below 5 %. Zero lies outside the interval exactly where `p_alone` is below 5 %. `detectable` is the smallest
-    true difference that these documents would show at least four times out of five, among these pairs.
+    true difference that these documents would show about four times out of five, among these pairs.
     `better_only` and `worse_only` count the documents that one alone had all right, `exact_p_value` is McNemar's for
     them, unadjusted.
     """
