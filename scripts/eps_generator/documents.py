@@ -17,7 +17,7 @@ from typing import Any
 
 from gguf_bench.excerpt import gold_kept
 from scripts.eps_generator import tables, words
-from scripts.eps_generator.draft import ASKED, SHARES, Draft
+from scripts.eps_generator.draft import ASKED, SHARES, Draft, column_heads
 from scripts.eps_generator.ledger import FIELDS, Ledger, Wants, make_ledgers, total
 from scripts.eps_generator.names import BANK, REALTY, Calendar, Company, draw_company
 from scripts.eps_generator.other_releases import without_eps
@@ -521,7 +521,7 @@ def _plain(d: Draft) -> str:
                 )
             )
         )
-        rows = tables.column_heads(d, columns)
+        rows = column_heads(d, columns)
         if random.random() < 0.6:
             label = "Profit (loss)" if d.style.ifrs else "Net income (loss)"
             rows.append(
