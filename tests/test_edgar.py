@@ -1,6 +1,7 @@
 """The real edgartools, asked for recordings on loopback while no socket leaves the machine."""
 
 import csv
+import importlib.util
 import json
 import os
 import signal
@@ -17,6 +18,8 @@ from gguf_bench.errors import DatasetError
 from gguf_bench.xbrl_gold import Labels
 from tests.conftest import with_default_signals
 from tests.edgar_server import Company, EdgarServer, Filing
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("edgar") is None, reason="the extra `edgar` is not installed")
 
 BASIC, DILUTED = "us-gaap:EarningsPerShareBasic", "us-gaap:EarningsPerShareDiluted"
 PER_SHARE = "USD/shares"
