@@ -222,6 +222,28 @@ def test_the_statements_add_up_as_printed(dataset):
 # ----------------------------------------------------------------------------------------------------- traps and tags
 
 
+QUARTER = r"(?:Q[1-4] (?:fiscal )?\d{4}|[1-4]Q\d\d|(?:First|Second|Third|Fourth) quarter(?: of)?(?: fiscal)? \d{4})"
+QUARTERS_ALONE = re.compile(rf"[\s|]*{QUARTER}(?:[\s|]+{QUARTER})+[\s|]*")
+
+
+def test_no_longer_period_stands_under_the_name_of_a_quarter(dataset):
+    """Else the document itself would print two adjusted figures for one quarter."""
+    looked_at = 0
+    for document in dataset.documents:
+        longer = [
+            str(value).lstrip("-0") for name, value in document.traps.items() if name in ("adjusted_ytd", "adjusted_fy")
+        ]
+        lines = document.text.split("\n")
+        for number, line in enumerate(lines):
+            if "adjusted" in line.lower() and any(f"{value} " in f"{line} ".replace(")", " ") for value in longer):
+                head = next(
+                    (above for above in reversed(lines[:number]) if re.search(r"\b(?:19|20)\d\d\b|\dQ\d\d", above)), ""
+                )
+                looked_at += 1
+                assert not QUARTERS_ALONE.fullmatch(head), (document.id, head, line)
+    assert looked_at >= 15
+
+
 def test_every_gold_figure_and_every_trap_stands_in_the_text(dataset):
     for document in dataset.documents:
         stands = gold_kept(document.text, {**document.gold, **document.traps})

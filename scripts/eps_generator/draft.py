@@ -268,7 +268,7 @@ def column_heads(d: Draft, columns: Sequence[str]) -> list[list[str]]:
     ends = [c.end(back[key]) for key in columns]
     if d.head_form == 3 and len(columns) <= 4 and not c.weekly:
         return [["", *(f"{span} {end}" for span, end in zip(spans, ends, strict=True))]]
-    if d.head_form == 2 and len(columns) == 2 and c.months == 3:
+    if d.head_form == 2 and len(columns) == 2 and c.months == 3 and set(columns) <= {"q", "py", "pq"}:
         return [["", *(c.quarter_label(back[key]) for key in columns)]]
     days = {end.rsplit(",", 1)[0] for end in ends}
     if len(days) > 1:  # days differ: spans above, whole dates below

@@ -161,7 +161,7 @@ GAINS = (
 )
 ADS = (
     "Diluted earnings (loss) were {D_ordinary} per ordinary share and {D_ads} per ADS. {ads_rule}",
-    "This equals {D_ads} per ADS on a diluted basis, or {D_ordinary} per ordinary share. {ads_rule}",
+    "The diluted result equals {D_ads} per ADS, or {D_ordinary} per ordinary share. {ads_rule}",
     "Diluted result per ADS: {D_ads}; per ordinary share: {D_ordinary}. {ads_rule}",
 )
 ADS_RULES = (
@@ -352,7 +352,7 @@ CONTACTS = (
 FOOTNOTES = (
     "(1) Includes costs of {n2} months only, since the acquisition closed during the period.",
     "(1) See the notes to the annual report for the definition.",
-    "(1) Not a measure defined by accounting rules; reconciled in this release.",
+    "(1) Amounts per share are rounded one by one.",
     "(1) Shares that would reduce a loss per share are not counted.",
     "(1) Certain items are shown net of the tax that belongs to them.",
 )
