@@ -17,7 +17,7 @@ from typing import Literal
 
 from gguf_bench.records import FIELDS, Document, Score
 
-SCORER_VERSION = "2"
+SCORER_VERSION = "3"
 """Raised whenever the same output could get another score or kind."""
 
 KINDS = (
@@ -55,6 +55,8 @@ _THINKING_BEGINS = re.compile(
 _TURN_ENDS = re.compile(
     r"<\|(?:im_end|eot_id|eom_id|end|endoftext|end_of_text|return|user)\|>|</s>|<eos>|<end_of_turn>|\[INST\]"
     r"|<\|im_start\|>user|<start_of_turn>user|<\|start_header_id\|>user|<｜end▁of▁sentence｜>"
+    r"|^[ \t]*(?:\#{1,3}[ ]?)?(?:Human|HUMAN|User|USER|Instruction):",
+    re.MULTILINE,
 )
 
 # Every alternative takes what it can without giving back, and an unclosed string or comment runs to the end, so that no
