@@ -50,6 +50,9 @@ def test_a_benchmark_from_a_program(smollm2: Path, releases: Path, tmp_path: Pat
     assert metrics.error is None
 
 
+NUMBER_OF_ANSWERS = "select count(*) from answers join contenders on id = contender_id where asked"
+
+
 def test_a_cancelled_benchmark_stops_and_goes_on_later(smollm2: Path, releases: Path, tmp_path: Path) -> None:
     runner = create_benchmark_runner(db=tmp_path / "results.db")
     two_at_a_time: dict[str, Any] = {"dataset": str(releases), "parallel": 2}
@@ -64,7 +67,7 @@ def test_a_cancelled_benchmark_stops_and_goes_on_later(smollm2: Path, releases: 
 
     def answers() -> int:
         try:
-            return int(next(query(tmp_path / "results.db", "select count(*) from answers")[1])[0])
+            return int(next(query(tmp_path / "results.db", NUMBER_OF_ANSWERS)[1])[0])
         except StoreError:  # its tables are not there yet
             return 0
 
