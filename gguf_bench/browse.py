@@ -6,6 +6,7 @@ import asyncio
 import functools
 import socket
 import sqlite3
+import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from importlib import resources
 from pathlib import Path
@@ -65,6 +66,8 @@ def serve(path: Path, listening: socket.socket, *, memory_bytes: int | None = No
 
     `memory_bytes` as of `query`. Raises KeyboardInterrupt when interrupted.
     """
+    # Where rich is there, Datasette would print a traceback with all locals on standard output for each query refused.
+    sys.modules["datasette.handle_exception"].rich = None  # type: ignore[attr-defined]
     config = uvicorn.Config(
         _guarded(_datasette(path, memory_bytes).app(), listening.getsockname()[1]),
         log_level="error",

@@ -34,16 +34,21 @@ NEEDED = {"model": "bloop_1b", "document": "d000001"}
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+def said_in(path: Path) -> Path:
+    return path.parent / "stderr.txt"
+
+
 def started(path: Path, *arguments: str) -> tuple[subprocess.Popen[str], str]:
-    """`browse` as a process, and the URL it printed."""
+    """`browse` as a process, and the URL it printed. What it says goes to a file: a pipe nobody reads would fill up."""
     command = [sys.executable, "-m", "gguf_bench", "--db", str(path), "browse", "--no-open", *arguments]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=with_default_signals
-    )
+    with said_in(path).open("w") as said:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=said, text=True, preexec_fn=with_default_signals
+        )
     assert process.stdout is not None
     url = process.stdout.readline().strip()
     if not url:
-        pytest.fail(f"browse did not start: {process.communicate()[1]}")
+        pytest.fail(f"browse did not start: {said_in(path).read_text()}")
     return process, url
 
 
@@ -168,7 +173,8 @@ def test_ctrl_c_ends_it(tmp_path: Path, number: signal.Signals) -> None:
     process, url = started(filled(tmp_path / "r.db"))
     page(url)
     process.send_signal(number)
-    printed, said = process.communicate(timeout=SECONDS)
+    printed, _ = process.communicate(timeout=SECONDS)
+    said = said_in(tmp_path / "r.db").read_text()
     assert (process.returncode, printed) == (130, "")
     assert said.startswith("interrupted")
     assert len(said.splitlines()) == 1

@@ -381,7 +381,8 @@ def in_bash(folder: Path, rest: str, *arguments: str) -> tuple[int, str, str]:
 @pytest.mark.parametrize("form", FORMS)
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path, form: str) -> None:
     exit_code, output, errors = in_bash(tmp_path, "| head -n 1", "query", MEGABYTES, form)
-    assert (exit_code, len(output.splitlines()), errors) == (0, 1, "")
+    cut = "only the first 1000 rows are shown; --csv, --json and --nl give all\n" if form == "--table" else ""
+    assert (exit_code, len(output.splitlines()), errors) == (0, 1, cut)
 
 
 @pytest.mark.parametrize("form", FORMS)
