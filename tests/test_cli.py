@@ -18,7 +18,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from gguf_bench import report
+from gguf_bench import terminal
 from gguf_bench.baselines import BASELINES
 from gguf_bench.cli.commands import cli
 from gguf_bench.cli.state import State
@@ -198,7 +198,7 @@ def test_remarks_name_a_contender_as_verdicts_do(capsys: pytest.CaptureFixture[s
     )
     row = {**figures, "model": "m", "quant": "Q4_1", "status": "finished", "n_documents": 9, "asked": 1, "tiers": {}}
     rows = [{**row, "over_context": 1, "unparseable": 0}, {**row, "quant": None, "over_context": 0, "unparseable": 2}]
-    report.print_comparison(Comparison(run=run, leaderboard=rows, verdicts=[]), as_json=False)
+    terminal.print_comparison(Comparison(run=run, leaderboard=rows, verdicts=[]), as_json=False)
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "m Q4_1: 1 of 9 do not fit its context, scored 0",
         "m: 2 of 9 could not be parsed, scored 0",
@@ -257,7 +257,7 @@ def shown_on_a_terminal(comparison: Comparison, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        report.print_comparison(comparison, as_json=False)
+        terminal.print_comparison(comparison, as_json=False)
     return out.getvalue()
 
 
@@ -292,7 +292,7 @@ def test_a_full_run_fits_eighty_columns(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    report.print_comparison(long_comparison(lost={"d1": ["basic"], "d2": ["adjusted"]}), as_json=False)
+    terminal.print_comparison(long_comparison(lost={"d1": ["basic"], "d2": ["adjusted"]}), as_json=False)
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
     assert "\x1b" not in shown
@@ -301,7 +301,7 @@ def test_a_full_run_fits_eighty_columns(
     )
     assert "plain (100)" in shown
     many = long_comparison(lost={f"d{number}": ["basic"] for number in range(4)})
-    report.print_comparison(many, as_json=False)
+    terminal.print_comparison(many, as_json=False)
     told = "some are lost in 4 documents (`gguf-bench results show 7 --json` names them)"
     assert told in " ".join(capsys.readouterr().out.split())
 

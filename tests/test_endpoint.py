@@ -27,7 +27,7 @@ import httpx2
 import pytest
 
 from gguf_bench import dataset as datasets
-from gguf_bench import endpoint, llama_build, pipeline, prepare, report, results
+from gguf_bench import endpoint, llama_build, pipeline, prepare, results, terminal
 from gguf_bench.catalog import load_catalog, resolve
 from gguf_bench.errors import GgufBenchError, HubError, ModelError
 from gguf_bench.pipeline import Options
@@ -911,14 +911,14 @@ def test_a_price_has_its_column_and_the_table_fits(
         free = pipeline.compare(contenders([spec_of(server)], []), options, store)
         spec = dataclasses.replace(spec_of(server, **PRICES), key="gpt_with_a_name_of_its_own", quantization="Q4_K_M")
         priced = pipeline.compare(contenders([spec], []), options, store)
-    report.print_comparison(results.comparison(free, store), as_json=False)
+    terminal.print_comparison(results.comparison(free, store), as_json=False)
     assert "$/1k docs" not in capsys.readouterr().out
-    report.print_comparison(results.comparison(priced, store), as_json=False)
+    terminal.print_comparison(results.comparison(priced, store), as_json=False)
     shown = capsys.readouterr().out
     assert "$/1k docs" in shown
     assert "0.45" in shown
     assert max(map(len, shown.splitlines())) <= 80
-    report.print_comparison(results.comparison(priced, store), as_json=True)
+    terminal.print_comparison(results.comparison(priced, store), as_json=True)
     (row,) = asked_for(json.loads(capsys.readouterr().out)["leaderboard"])
     assert row["usd_per_document"] == pytest.approx(0.00045)
 

@@ -98,7 +98,7 @@ def compare(
     gguf-bench compare --group starter_models --limit 60 --json
     gguf-bench compare ./my-model.Q4_K_M.gguf --dataset my-releases.jsonl
     """
-    from gguf_bench import pipeline, prepare, report, results
+    from gguf_bench import pipeline, prepare, results, terminal
     from gguf_bench.cli.bars import Bars
     from gguf_bench.tasks import TASKS
 
@@ -119,6 +119,6 @@ def compare(
     )
     run_id = pipeline.compare(contenders, options, state.store, Bars())
     comparison = results.comparison(run_id, state.store)
-    report.print_comparison(comparison, as_json=as_json)
+    terminal.print_comparison(comparison, as_json=as_json)
     if any(row["status"] == "failed" for row in comparison.leaderboard):
         click.get_current_context().exit(SOME_FAILED)

@@ -22,9 +22,9 @@ def dataset() -> None:
 def list_datasets(as_json: bool) -> None:
     """List the built-in datasets."""
     from gguf_bench import dataset as datasets
-    from gguf_bench import report
+    from gguf_bench import terminal
 
-    report.print_datasets([datasets.load(name) for name in datasets.BUILTIN], as_json=as_json)
+    terminal.print_datasets([datasets.load(name) for name in datasets.BUILTIN], as_json=as_json)
 
 
 @dataset.command()
@@ -34,16 +34,16 @@ def list_datasets(as_json: bool) -> None:
 def show(name: str, document_id: str | None, as_json: bool) -> None:
     """List the documents of a dataset, or show the text and labels of one."""
     from gguf_bench import dataset as datasets
-    from gguf_bench import report
+    from gguf_bench import terminal
 
     found = datasets.load(name)
     if document_id is None:
-        report.print_documents(found.documents, as_json=as_json)
+        terminal.print_documents(found.documents, as_json=as_json)
         return
     chosen = [document for document in found.documents if document.id == document_id]
     if not chosen:
         raise click.BadParameter(f"no document {document_id!r} in {found.name}", param_hint="DOCUMENT_ID")
-    report.print_document(chosen[0], as_json=as_json)
+    terminal.print_document(chosen[0], as_json=as_json)
 
 
 @dataset.command("import")
@@ -70,7 +70,7 @@ def import_(source: Path, labels: Path | None, output: Path, overwrite: bool, as
     gguf-bench dataset import filings/ --labels mine.labels.csv -o mine.jsonl
     gguf-bench compare smollm2_135m --dataset mine.jsonl
     """
-    from gguf_bench import dataset_import, report
+    from gguf_bench import dataset_import, terminal
     from gguf_bench.cli.bars import Bars
     from gguf_bench.paths import from_home
 
@@ -87,7 +87,7 @@ def import_(source: Path, labels: Path | None, output: Path, overwrite: bool, as
     if imported.unlabelled:
         progress.say(f"left to label: {', '.join(imported.unlabelled)}")
     if as_json:
-        report.print_json(
+        terminal.print_json(
             {
                 "dataset": imported.dataset and str(imported.dataset),
                 "labels": imported.template and str(imported.template),
@@ -125,7 +125,7 @@ def edgar(
     gguf-bench dataset edgar AAPL MSFT --since 2023-01-01 -o filings.jsonl
     """
     from gguf_bench import edgar as sec
-    from gguf_bench import report
+    from gguf_bench import terminal
     from gguf_bench.cli.bars import Bars
     from gguf_bench.errors import DatasetError
     from gguf_bench.paths import from_home
@@ -150,7 +150,7 @@ def edgar(
     open_ones = [release for release in found if release.labels.unknown]
     labelled = len(found) - len(open_ones)
     if as_json:
-        report.print_json(
+        terminal.print_json(
             {
                 "dataset": str(target) if labelled else None,
                 "n_documents": labelled,

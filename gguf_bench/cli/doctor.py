@@ -16,9 +16,9 @@ def doctor(state: State, as_json: bool) -> None:
     Exits with 1 when something that a comparison needs does not work.
     """
     from gguf_bench import doctor as checks
-    from gguf_bench import report
+    from gguf_bench import terminal
 
     found = checks.examine(state.store_path)
-    report.print_checks(found, as_json=as_json)
+    terminal.print_checks(found, as_json=as_json)
     if any(check.state == "broken" for check in found):
         click.get_current_context().exit(1)

@@ -17,7 +17,7 @@ def models() -> None:
 @pass_state
 def list_models(state: State, as_json: bool) -> None:
     """List the models of models.yaml by group."""
-    from gguf_bench import report
+    from gguf_bench import terminal
 
     click.echo(f"from {state.catalog.path}", err=True)
-    report.print_models(state.catalog, as_json=as_json)
+    terminal.print_models(state.catalog, as_json=as_json)

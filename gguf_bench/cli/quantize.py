@@ -40,10 +40,10 @@ def quantize(
     gguf-bench quantize HuggingFaceTB/SmolLM2-135M-Instruct -q Q4_K_M -q Q8_0 -o .
     gguf-bench quantize --list
     """
-    from gguf_bench import report
+    from gguf_bench import terminal
 
     if list_types:
-        report.print_quants(as_json=as_json)
+        terminal.print_quants(as_json=as_json)
         return
     if model is None or not quants:
         raise click.UsageError("give a MODEL and at least one -q TYPE; --list shows the types")
@@ -53,13 +53,13 @@ def quantize(
     (spec,) = state.specs([model])
     if dry_run:
         sizes = prepare.planned_sizes(spec, quants, state.store, allow_requantize=allow_requantize, progress=Bars())
-        report.print_planned_sizes(sizes, as_json=as_json)
+        terminal.print_planned_sizes(sizes, as_json=as_json)
         return
     paths = prepare.quantize(
         spec, quants, state.store, folder=output, allow_requantize=allow_requantize, progress=Bars()
     )
     if as_json:
-        report.print_json([str(path) for path in paths])
+        terminal.print_json([str(path) for path in paths])
         return
     for path in paths:
         click.echo(path)

@@ -74,14 +74,14 @@ def query(
     gguf-bench query --csv "select * from answers where kind_basic = 'sign'"
     """
     from gguf_bench import query as queries
-    from gguf_bench import report
+    from gguf_bench import terminal
     from gguf_bench.errors import ParameterError
     from gguf_bench.queries import saved_queries
 
     if list_saved:
         if sql is not None:
             raise click.UsageError("--list takes no query")
-        report.print_saved_queries(list(saved_queries().values()), form)
+        terminal.print_saved_queries(list(saved_queries().values()), form)
         return
     if sql is None:
         raise click.UsageError("give a SELECT or the name of a saved query; --list shows those")
@@ -96,5 +96,7 @@ def query(
         columns, rows = queries.query(state.store_path, sql, values, memory_bytes=MEMORY_BYTES)
     except ParameterError as error:
         raise click.BadParameter(str(error), param_hint="-p") from error
-    if not report.print_rows(columns, rows, form):
-        click.echo(f"only the first {report.MAX_TABLE_ROWS} rows are shown; --csv, --json and --nl give all", err=True)
+    if not terminal.print_rows(columns, rows, form):
+        click.echo(
+            f"only the first {terminal.MAX_TABLE_ROWS} rows are shown; --csv, --json and --nl give all", err=True
+        )

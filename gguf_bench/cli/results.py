@@ -20,9 +20,9 @@ def results() -> None:
 @pass_state
 def list_runs(state: State, as_json: bool) -> None:
     """List every run, newest first."""
-    from gguf_bench import report
+    from gguf_bench import terminal
 
-    report.print_runs(state.existing_store.runs(), as_json=as_json)
+    terminal.print_runs(state.existing_store.runs(), as_json=as_json)
 
 
 @results.command()
@@ -31,10 +31,10 @@ def list_runs(state: State, as_json: bool) -> None:
 @pass_state
 def show(state: State, run_id: int, as_json: bool) -> None:
     """Show the leaderboard and the verdicts of RUN, as `compare` printed them."""
-    from gguf_bench import report, results
+    from gguf_bench import results, terminal
 
     comparison = results.comparison(run_id, state.existing_store)
-    report.print_comparison(comparison, as_json=as_json)
+    terminal.print_comparison(comparison, as_json=as_json)
     if results.is_old(comparison.run):
         note = f"note: scored by scorer {comparison.run['scorer_version']}, which is not today's"
         click.echo(f"{note}; `gguf-bench results rescore {run_id}` scores it again", err=True)
@@ -53,7 +53,7 @@ def rescore(state: State, run_ids: tuple[int, ...], as_json: bool) -> None:
     gguf-bench results rescore 3
     gguf-bench results rescore --json
     """
-    from gguf_bench import report, results
+    from gguf_bench import results, terminal
     from gguf_bench.errors import StoreError
 
     store = state.existing_store
@@ -64,7 +64,7 @@ def rescore(state: State, run_ids: tuple[int, ...], as_json: bool) -> None:
             rescored.append(results.rescore(run["id"], store))
         except StoreError as error:
             failures.append(error)
-    report.print_rescored(rescored, as_json=as_json)
+    terminal.print_rescored(rescored, as_json=as_json)
     for failure in failures[1:]:
         click.echo(f"Error: {failure}", err=True)
     if failures:
