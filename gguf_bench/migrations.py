@@ -251,3 +251,23 @@ create table excerpts (              -- what of each document the contenders of 
     primary key (run_id, document_id)
 ) without rowid
 """
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m006_texts(db: Database) -> None:
+    """What contenders got to read, each text once however many runs show it; the scorer beside every score."""
+    view = db["eps_scores"].schema
+    db.execute("drop view eps_scores")
+    db.execute(TEXTS)
+    db.execute("alter table excerpts add column text_sha256 text references texts (sha256)")  # null: of a run before
+    db.execute("create index excerpts_text on excerpts (text_sha256)")
+    last = "contenders.id as contender_id"
+    db.execute(view.replace(last, f"{last},\n        runs.scorer_version"))
+
+
+TEXTS = """
+create table texts (
+    sha256 text primary key,         -- of the text in UTF-8
+    text text not null
+)
+"""

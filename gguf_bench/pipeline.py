@@ -371,7 +371,7 @@ def _messages(options: Options, shown: Mapping[str, str]) -> dict[str, str]:
 
 
 def _excerpt_rows(options: Options, shown: Mapping[str, str]) -> Iterator[Row]:
-    """Rows of `excerpts`: what of the gold figures stands in the excerpts `shown`."""
+    """Rows of `excerpts`: the excerpts `shown`, and what of the gold figures stands in them."""
     for document in options.dataset.documents:
         kept = {
             field: is_kept
@@ -380,6 +380,7 @@ def _excerpt_rows(options: Options, shown: Mapping[str, str]) -> Iterator[Row]:
         }
         yield {
             "document_id": document.id,
+            "text": shown[document.id],
             "text_chars": len(document.text),
             "excerpt_chars": len(shown[document.id]),
             "gold_figures": len(kept),

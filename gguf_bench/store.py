@@ -187,13 +187,42 @@ class Store:
             connection.executemany("insert or ignore into documents values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def save_excerpts(self, run_id: int, rows: Iterable[Row]) -> None:
-        """Write what the excerpts of a run hold, rows of `excerpts`; what is there already stays."""
+        """Write what contenders of a run get to read: rows of `excerpts`, with its `text` instead of `text_sha256`.
+
+        What is there already stays; only the text is added to rows of earlier versions, which stored none.
+        """
         with self._writing() as connection:
             for row in rows:
-                _insert(connection, "excerpts", {"run_id": run_id, **row}, "insert or ignore")
+                text = row["text"]
+                sha256 = hashlib.sha256(text.encode()).hexdigest()
+                _insert(connection, "texts", {"sha256": sha256, "text": text}, "insert or ignore")
+                columns = {name: value for name, value in row.items() if name != "text"}
+                _insert(
+                    connection, "excerpts", {"run_id": run_id, **columns, "text_sha256": sha256}, "insert or ignore"
+                )
+                connection.execute(
+                    "update excerpts set text_sha256 = ? where run_id = ? and document_id = ? and text_sha256 is null",
+                    [sha256, run_id, row["document_id"]],
+                )
 
     def excerpts(self, run_id: int) -> list[Row]:
         return self.rows("select * from excerpts where run_id = ?", [run_id])
+
+    def excerpt_texts(self, run_id: int, document_ids: Iterable[str]) -> dict[str, str]:
+        """Document id -> what the contenders of a run got to read of it, in the order asked for.
+
+        A document that the run does not have is left out, and so is one whose text an earlier version did not store.
+        """
+        found = self.rows(
+            """
+            select asked.value as document_id, texts.text from json_each(?) asked
+            join excerpts on excerpts.run_id = ? and excerpts.document_id = asked.value
+            join texts on texts.sha256 = excerpts.text_sha256
+            order by asked.key
+            """,
+            [json.dumps(list(document_ids)), run_id],
+        )
+        return {row["document_id"]: row["text"] for row in found}
 
     def set_run(self, run_id: int, **columns: Any) -> None:
         self._update("runs", run_id, columns)

@@ -43,6 +43,7 @@ DOCUMENT = Document(
 )
 
 
+EXCERPT = {"text": "EPS 1", "text_chars": 9, "excerpt_chars": 5, "gold_figures": 2, "gold_kept": 1, "lost": "basic"}
 OLD_RUN = {
     "key": "k",
     "status": "finished",
@@ -332,13 +333,52 @@ def test_what_nobody_asked_for_is_not_counted(store: Store) -> None:
 
 def test_excerpts_are_written_once_and_go_with_their_run(store: Store) -> None:
     run_id = a_run(store)
-    row = {"text_chars": 9, "excerpt_chars": 5, "gold_figures": 2, "gold_kept": 1, "lost": "basic"}
-    store.save_excerpts(run_id, [{"document_id": "d1", **row}])
-    store.save_excerpts(run_id, [{"document_id": "d1", **row, "gold_kept": 2}, {"document_id": "d2", **row}])
+    store.save_excerpts(run_id, [{"document_id": "d1", **EXCERPT}])
+    store.save_excerpts(run_id, [{"document_id": "d1", **EXCERPT, "gold_kept": 2}, {"document_id": "d2", **EXCERPT}])
     assert [(found["document_id"], found["gold_kept"]) for found in store.excerpts(run_id)] == [("d1", 1), ("d2", 1)]
     with store._writing() as connection:
         connection.execute("delete from runs where id = ?", [run_id])
     assert store.excerpts(run_id) == []
+
+
+def test_a_text_is_stored_once_however_many_runs_show_it(store: Store) -> None:
+    one, other = a_run(store), a_run(store)
+    store.save_excerpts(one, [{"document_id": "d1", **EXCERPT}, {"document_id": "d2", **EXCERPT, "text": "£ 1.20"}])
+    store.save_excerpts(other, [{"document_id": "d1", **EXCERPT}])
+    assert store.rows("select count(*) as n from texts") == [{"n": 2}]
+    assert list(store.excerpt_texts(one, ["d2", "d1", "d9"]).items()) == [("d2", "£ 1.20"), ("d1", "EPS 1")]
+    assert store.excerpt_texts(other, ["d1", "d2"]) == {"d1": "EPS 1"}
+
+
+def test_the_texts_of_any_number_of_documents_can_be_had(store: Store) -> None:
+    """More of them than SQLite takes parameters."""
+    run_id, names = a_run(store), [f"d{number}" for number in range(40_000)]
+    store.save_excerpts(run_id, [{"document_id": "d7", **EXCERPT}])
+    assert store.excerpt_texts(run_id, names) == {"d7": "EPS 1"}
+
+
+def test_a_store_from_before_texts_gets_them_when_its_run_goes_on(path: Path) -> None:
+    database = Database(path)
+    migrations.apply(database, stop_before="m006_texts")
+    database.close()
+    with sqlite3.connect(path) as connection:
+        run = OLD_RUN | {"scorer_version": "7"}
+        connection.execute(f"insert into runs ({', '.join(run)}) values (:{', :'.join(run)})", run)
+        connection.execute(
+            "insert into contenders (run_id, position, model, display_name, model_group, settings_sha256, status,"
+            " eps_score) values (1, 0, 'm', 'M', '', 's', 'finished', 0.5)"
+        )
+        connection.execute("insert into excerpts values (1, 'd1', 9, 5, 2, 1, 'basic')")
+        before = connection.execute("select * from eps_scores")
+        columns_before, scores_before = [column[0] for column in before.description], before.fetchone()
+    store = Store(path)
+    (row,) = store.leaderboard(1)
+    assert (list(row)[:-1], tuple(row.values())[:-1]) == (columns_before, scores_before)
+    assert row["scorer_version"] == "7"
+    assert store.excerpt_texts(1, ["d1"]) == {}
+    store.save_excerpts(1, [{"document_id": "d1", **EXCERPT, "gold_kept": 2}])
+    assert store.excerpt_texts(1, ["d1"]) == {"d1": "EPS 1"}
+    assert store.excerpts(1)[0]["gold_kept"] == 1, "what is there stays"
 
 
 def test_tiers_come_in_the_order_of_the_documents(store: Store) -> None:
