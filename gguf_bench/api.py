@@ -154,7 +154,7 @@ class BenchmarkRunner:
         store = Store(self.store_path)
         try:
             run_id = pipeline.compare(contenders, options, store, progress)
-            comparison = results.comparison(run_id, store)
+            comparison = results.comparison([run_id], store)
         finally:
             store.close()
         rows = [row for row in comparison.leaderboard if row["asked"]]

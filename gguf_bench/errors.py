@@ -13,6 +13,7 @@ GgufBenchError                  one line: what was found, what was wanted, where
 ├── ModelError                  a model that cannot be run: load failed, no chat template, ...
 │   ├── ChildDied               the process died by a signal, or without saying why
 │   └── ChildHung               the process was silent for too long, and was ended
+├── ComparisonError             runs of which one cannot be held against the other
 └── StoreError                  the results file: newer than us, locked, read-only, not SQLite
     └── ParameterError          a query's parameter: `name`, without a value or unknown
 """
@@ -127,6 +128,10 @@ class ChildHung(ModelError):
         self.silent_seconds = silent_seconds
         self.log_lines = log_lines
         super().__init__(f"{what} hung: nothing was heard from it for {silent_seconds:.0f} s{_last_in_log(log_lines)}")
+
+
+class ComparisonError(GgufBenchError):
+    """Runs that were not asked, computed or scored alike, so that their scores cannot be compared."""
 
 
 class StoreError(GgufBenchError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -263,18 +263,27 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What a run came to: its row, its leaderboard (rows of `eps_scores`, best first), and the paired verdicts.
+    """What runs came to: their rows, the leaderboard (rows of `eps_scores`, best first), and the paired verdicts.
 
-    Each row of the leaderboard has its score by tier in `tiers` as well: {tier: {"n_documents": n, "eps_score": x}},
-    empty where the documents are of none. `verdicts` are about the contenders that were asked for. `excerpts` says how
-    many of the `gold_figures` stand in the excerpts (`gold_kept`) of how many documents (`n_documents`), and which
-    fields of which document do not (`lost`); None where an earlier version made the run.
+    `runs` are oldest first; a contender that answered the same in several is in the leaderboard once, as of the newest.
+    Each row of the leaderboard has besides its `name`, which is unique and what verdicts call it ('smollm2_135m Q8_0',
+    with ' (run 3)' where several runs have one), and its score by tier in `tiers`: {tier: {"n_documents": n,
+    "eps_score": x}}, empty where the documents are of none. `verdicts` are about the contenders that were asked for.
+    `excerpts` says how many of the `gold_figures` stand in the excerpts (`gold_kept`) of how many documents
+    (`n_documents`), and which fields of which document do not (`lost`); None where an earlier version made the run.
+    `remarks` are what has to be known of several runs beside each other, a sentence each.
     """
 
-    run: Mapping[str, Any]
+    runs: Sequence[Mapping[str, Any]]
     leaderboard: list[dict[str, Any]]
     verdicts: list[Verdict]
     excerpts: Mapping[str, Any] | None = None
+    remarks: Sequence[str] = ()
+
+    @property
+    def run(self) -> Mapping[str, Any]:
+        """The newest of `runs`."""
+        return self.runs[-1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
-"""RESULTS: what the store holds of a run -> the comparison that is shown; stored answers scored again."""
+"""RESULTS: what the store holds of runs -> the comparison that is shown; stored answers scored again."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gguf_bench import compare as compare_stage
 from gguf_bench import rescore as rescore_stage
+from gguf_bench.alike import Entry, require_alike, speed_differences
 from gguf_bench.errors import StoreError
 from gguf_bench.paired import differences
 from gguf_bench.progress import Progress
@@ -21,21 +23,101 @@ from gguf_bench.store import Row, Store
 from gguf_bench.tasks import TASKS, Task
 
 
-def comparison(run_id: int, store: Store) -> Comparison:
-    """The stored results of a run. Raises StoreError when there is no such run."""
-    run, tiers = store.run(run_id), store.tiers(run_id)
-    finished = [row for row in store.contenders(run_id) if row["status"] == "finished"]
-    scores = {row["id"]: store.scores(row["id"]) for row in finished}
-    asked = {contender_name(row): scores[row["id"]] for row in finished if row["asked"]}
+def comparison(run_ids: Sequence[int], store: Store) -> Comparison:
+    """The stored results of one run, or of several beside each other.
+
+    Raises StoreError when there is no such run, ComparisonError when their scores cannot be compared.
+    """
+    runs = [store.run(run_id) for run_id in sorted(set(run_ids))]
+    contenders = {row["id"]: row for run in runs for row in store.contenders(run["id"])}
+    remarks: list[str] = []
+    board = [row for run in runs for row in store.leaderboard(run["id"])]
+    if len(runs) > 1:
+        entries = [_entry(run, store) for run in runs]
+        require_alike(entries)
+        if differing := speed_differences(entries):
+            remarks.append(f"speeds and memory of these runs do not compare: {', '.join(differing)} differ")
+        board = sorted(_each_once(board, contenders, store), key=_place)
+    newest = runs[-1]["id"]
+    tiers, names = store.tiers(newest), _names(board)
+    scores = {name: store.scores(row["contender_id"]) for name, row in names.items() if row["status"] == "finished"}
+    asked = {name: own for name, own in scores.items() if names[name]["asked"]}
     return Comparison(
-        run=run,
+        runs=runs,
         leaderboard=[
-            {**row, "tiers": compare_stage.by_tier(scores.get(row["contender_id"], {}), tiers)}
-            for row in store.leaderboard(run_id)
+            {**row, "tiers": compare_stage.by_tier(scores.get(name, {}), tiers), "name": name}
+            for name, row in names.items()
         ],
-        verdicts=differences(asked, store.companies(run_id)),
-        excerpts=_recall(store.excerpts(run_id)),
+        verdicts=differences(asked, store.companies(newest)),
+        excerpts=_recall(next(filter(None, (store.excerpts(run["id"]) for run in reversed(runs))), [])),
+        remarks=remarks,
     )
+
+
+def _entry(run: Row, store: Store) -> Entry:
+    """A run as `alike` wants to know it."""
+    contenders = store.contenders(run["id"])
+    documents = {row["document_id"] for row in store.excerpts(run["id"])}
+    if not documents:  # an earlier version made the run: those that anybody answered
+        documents = documents.union(*(store.answered(row["id"]) for row in contenders))
+    return Entry(
+        run=run,
+        documents=documents,
+        has_files=any(row["file_sha256"] for row in contenders),
+        is_old=is_old(run),
+    )
+
+
+def _each_once(board: Sequence[Row], contenders: Mapping[int, Row], store: Store) -> list[Row]:
+    """The rows of `board`, oldest run first, with one row, the newest, of contenders that are the same throughout.
+
+    That is: the same file or server, settings and answers. Whoever was asked for in one run was asked for.
+    """
+    sources = {row["contender_id"]: _source(contenders[row["contender_id"]]) for row in board}
+    several = {source for source, count in Counter(sources.values()).items() if count > 1}
+    found: dict[object, Row] = {}
+    for row in board:
+        source = sources[row["contender_id"]]
+        key = (source, _outcome(contenders[row["contender_id"]], store)) if source in several else source
+        earlier = found.pop(key, None)
+        found[key] = row | {"asked": max(row["asked"], earlier["asked"] if earlier else 0)}
+    return list(found.values())
+
+
+def _source(contender: Row) -> tuple[Any, ...]:
+    """What a contender's answers come from; our own machine and settings are no part of an endpoint's."""
+    settings = None if contender["base_url"] else contender["settings_sha256"]
+    names = ("model", "quant", "file_sha256", "adapter_sha256", "base_url", "served_model")
+    return (*(contender[name] for name in names), settings)
+
+
+def _outcome(contender: Row, store: Store) -> tuple[Any, ...]:
+    """What a contender came to: all it answered, or why it failed."""
+    answers = ((row["document_id"], row["status"], row["output"]) for row in store.answers(contender["id"]))
+    return contender["status"], contender["error"], frozenset(answers)
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    """As `Store.leaderboard` orders."""
+    return (
+        row["eps_score"] is None,
+        -(row["eps_score"] or 0),
+        row["size_bytes"] or 0,
+        row["model"],
+        row["quant"] or "",
+    )
+
+
+def _names(board: Sequence[Row]) -> dict[str, Row]:
+    """The rows of `board` by how they are called in words, each otherwise."""
+    names = [contender_name(row) for row in board]
+    for addition in (" (run {run_id})", " (contender {contender_id})"):
+        counts = Counter(names)
+        names = [
+            name + addition.format_map(row) if counts[name] > 1 else name
+            for name, row in zip(names, board, strict=True)
+        ]
+    return dict(zip(names, board, strict=True))
 
 
 def _recall(rows: Sequence[Row]) -> dict[str, Any] | None:

@@ -115,6 +115,7 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
         print_json(
             {
                 "run": comparison.run,
+                **({"runs": comparison.runs, "remarks": comparison.remarks} if len(comparison.runs) > 1 else {}),
                 "leaderboard": comparison.leaderboard,
                 "verdicts": verdicts,
                 "excerpts": comparison.excerpts,

@@ -198,7 +198,7 @@ def test_remarks_name_a_contender_as_verdicts_do(capsys: pytest.CaptureFixture[s
     )
     row = {**figures, "model": "m", "quant": "Q4_1", "status": "finished", "n_documents": 9, "asked": 1, "tiers": {}}
     rows = [{**row, "over_context": 1, "unparseable": 0}, {**row, "quant": None, "over_context": 0, "unparseable": 2}]
-    terminal.print_comparison(Comparison(run=run, leaderboard=rows, verdicts=[]), as_json=False)
+    terminal.print_comparison(Comparison(runs=[run], leaderboard=rows, verdicts=[]), as_json=False)
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "m Q4_1: 1 of 9 do not fit its context, scored 0",
         "m: 2 of 9 could not be parsed, scored 0",
@@ -285,7 +285,7 @@ def long_comparison(*, lost: dict[str, list[str]]) -> Comparison:
     rows = [{**figures, "model": "HuggingFaceTB/SmolLM2-1.7B-Instruct"}, baseline]
     run = {"id": 7, "name": "", "excerpt_chars": 3000, "n_documents": 300, "dataset": "d", "settings": {}}
     excerpts = {"n_documents": 300, "gold_figures": 852, "gold_kept": 850, "lost": lost}
-    return Comparison(run=run, leaderboard=rows, verdicts=[], excerpts=excerpts)
+    return Comparison(runs=[run], leaderboard=rows, verdicts=[], excerpts=excerpts)
 
 
 def test_a_full_run_fits_eighty_columns(

@@ -776,7 +776,7 @@ def test_an_endpoint_is_scored_and_stored_with_where_it_came_from(store: Store, 
     with EndpointServer(reader) as server:
         asked = contenders([spec_of(server, quantization="Q4_1", **PRICES)], [quant("Q8_0"), quant("Q2_K")])
         run_id = pipeline.compare(asked, options, store)
-    (row,) = asked_for(results.comparison(run_id, store).leaderboard)
+    (row,) = asked_for(results.comparison([run_id], store).leaderboard)
     assert (row["status"], row["eps_score"], row["n_documents"]) == ("finished", 1, 5)
     assert (row["quant"], row["size_bytes"], row["file_sha256"], row["bits_per_weight"]) == ("Q4_1", None, None, None)
     assert (row["base_url"], row["served_model"], row["schema_kept"]) == (server.base_url, "tiny", 1)
@@ -809,12 +809,12 @@ def test_a_stopped_run_goes_on_and_asks_no_document_twice(store: Store, options:
     with EndpointServer(breaks) as server:
         asked = contenders([spec_of(server, concurrency=1)], [])
         run_id = pipeline.compare(asked, options, store)
-        (row,) = asked_for(results.comparison(run_id, store).leaderboard)
+        (row,) = asked_for(results.comparison([run_id], store).leaderboard)
         assert (row["status"], row["eps_score"]) == ("failed", None)
         assert row["error"] == f"{server.base_url} answered 402: out of credit"
         first_wall = row["wall_seconds"]
         assert pipeline.compare(asked, options, store) == run_id
-    (row,) = asked_for(results.comparison(run_id, store).leaderboard)
+    (row,) = asked_for(results.comparison([run_id], store).leaderboard)
     assert (row["status"], row["error"], row["eps_score"]) == ("finished", None, 1)
     assert len(server.asked) == 6
     assert len({request.message for request in server.asked}) == 5
@@ -860,7 +860,7 @@ def test_a_failed_endpoint_leaves_the_next_contender_alone(store: Store, options
     gone = ModelSpec(key="b", provider="openai", base_url=f"http://127.0.0.1:{free_port()}/v1", model="m")
     with EndpointServer(reader) as server:
         run_id = pipeline.compare(contenders([keyless, gone, spec_of(server)], []), options, store, Heard())
-    board = asked_for(results.comparison(run_id, store).leaderboard)
+    board = asked_for(results.comparison([run_id], store).leaderboard)
     assert [(row["model"], row["status"]) for row in board] == [("gpt", "finished"), ("a", "failed"), ("b", "failed")]
     assert "$ENDPOINT_KEY is not set" in board[1]["error"]
     assert "refuses connections" in board[2]["error"]
@@ -911,14 +911,14 @@ def test_a_price_has_its_column_and_the_table_fits(
         free = pipeline.compare(contenders([spec_of(server)], []), options, store)
         spec = dataclasses.replace(spec_of(server, **PRICES), key="gpt_with_a_name_of_its_own", quantization="Q4_K_M")
         priced = pipeline.compare(contenders([spec], []), options, store)
-    terminal.print_comparison(results.comparison(free, store), as_json=False)
+    terminal.print_comparison(results.comparison([free], store), as_json=False)
     assert "$/1k docs" not in capsys.readouterr().out
-    terminal.print_comparison(results.comparison(priced, store), as_json=False)
+    terminal.print_comparison(results.comparison([priced], store), as_json=False)
     shown = capsys.readouterr().out
     assert "$/1k docs" in shown
     assert "0.45" in shown
     assert max(map(len, shown.splitlines())) <= 80
-    terminal.print_comparison(results.comparison(priced, store), as_json=True)
+    terminal.print_comparison(results.comparison([priced], store), as_json=True)
     (row,) = asked_for(json.loads(capsys.readouterr().out)["leaderboard"])
     assert row["usd_per_document"] == pytest.approx(0.00045)
 
@@ -1069,7 +1069,7 @@ def compared(
     dataset = dataclasses.replace(dataset, documents=(*few[:n_short], long))
     options = Options(task=TASK, dataset=dataset, excerpt_chars=None)
     run_id = pipeline.compare(contenders([spec_of(base_url, concurrency=2, **PRICES)], []), options, store)
-    (row,) = asked_for(results.comparison(run_id, store).leaderboard)
+    (row,) = asked_for(results.comparison([run_id], store).leaderboard)
     return row, store.answers(1)
 
 

@@ -118,12 +118,12 @@ def changed(options: Options, **changes: Any) -> Options:
 
 
 def leaderboard(run_id: int, store: Store) -> list[dict[str, Any]]:
-    return asked_for(results.comparison(run_id, store).leaderboard)
+    return asked_for(results.comparison([run_id], store).leaderboard)
 
 
 def test_a_run_is_scored_and_ranked(runs: FakeRuns, store: Store, options: Options) -> None:
     run_id = pipeline.compare(contenders([SPEC], [quant("Q8_0"), quant("Q2_K")]), options, store)
-    found = results.comparison(run_id, store)
+    found = results.comparison([run_id], store)
     board = leaderboard(run_id, store)
     assert [row["quant"] for row in board] == ["Q2_K", "Q8_0"]  # of equals, the smaller file first
     # basic and adjusted are right, diluted is missed
@@ -416,7 +416,7 @@ NULL = baseline("baseline_null")
 
 def test_the_baselines_stand_in_every_run(runs: FakeRuns, store: Store, options: Options) -> None:
     run_id = pipeline.compare(contenders([SPEC], []), options, store)
-    found = results.comparison(run_id, store)
+    found = results.comparison([run_id], store)
     rows = {row["model"]: row for row in found.leaderboard}
     assert set(rows) == {"m", *BASELINES}
     null = rows["baseline_null"]
@@ -461,7 +461,7 @@ def test_a_baseline_that_is_asked_for_is_compared_with_each_model(
     named = pipeline.compare(asked, options, store)
     assert named != beside
     assert len(runs.asked) == 5, "the model's answers are known"
-    (verdict,) = results.comparison(named, store).verdicts
+    (verdict,) = results.comparison([named], store).verdicts
     assert (verdict.better, verdict.worse) == ("m Q4_1", "baseline_null")
     assert [row["model"] for row in store.contenders(named)] == ["m", "baseline_null", *(set(BASELINES) - {NULL.key})]
     assert store.runs()[0]["n_contenders"] == 2
@@ -479,7 +479,7 @@ def test_baselines_alone_need_no_llama_cpp(store: Store, options: Options, monke
     asked = contenders([NULL], [quant("Q8_0")])
     assert [contender.quant for contender in asked] == [None]
     run_id = pipeline.compare(asked, options, store)
-    assert [row["status"] for row in results.comparison(run_id, store).leaderboard] == ["finished"] * len(BASELINES)
+    assert [row["status"] for row in results.comparison([run_id], store).leaderboard] == ["finished"] * len(BASELINES)
     assert pipeline.compare(asked, options, store) == run_id
 
 
@@ -510,7 +510,7 @@ def test_rules_that_break_leave_the_models_alone(
         raise IndexError("no such row")
 
     monkeypatch.setitem(BASELINES, "baseline_null", answer)
-    board = results.comparison(pipeline.compare(contenders([SPEC], []), options, store), store).leaderboard
+    board = results.comparison([pipeline.compare(contenders([SPEC], []), options, store)], store).leaderboard
     rows = {row["model"]: row for row in board}
     assert rows["m"]["status"] == "finished"
     broken = rows["baseline_null"]
@@ -589,7 +589,7 @@ def test_each_tier_has_its_score(runs: FakeRuns, store: Store, options: Options)
 
 def test_documents_of_no_tier_have_no_score_by_tier(runs: FakeRuns, store: Store, options: Options) -> None:
     run_id = pipeline.compare(contenders([SPEC], []), options, store)
-    assert [row["tiers"] for row in results.comparison(run_id, store).leaderboard] == [{}] * (1 + len(BASELINES))
+    assert [row["tiers"] for row in results.comparison([run_id], store).leaderboard] == [{}] * (1 + len(BASELINES))
 
 
 def test_what_the_excerpts_keep_is_known(store: Store, options: Options) -> None:
@@ -602,7 +602,7 @@ def test_what_the_excerpts_keep_is_known(store: Store, options: Options) -> None
     )
     options = changed(options, dataset=dataclasses.replace(options.dataset, documents=documents))
     run_id = pipeline.compare(contenders([NULL], []), options, store)
-    assert results.comparison(run_id, store).excerpts == {
+    assert results.comparison([run_id], store).excerpts == {
         "n_documents": 5,
         "gold_figures": 10,
         "gold_kept": 8,
@@ -618,4 +618,4 @@ def test_a_run_of_an_earlier_version_has_no_excerpts(store: Store, options: Opti
     run_id = pipeline.compare(contenders([NULL], []), options, store)
     with store._writing() as connection:
         connection.execute("delete from excerpts")
-    assert results.comparison(run_id, store).excerpts is None
+    assert results.comparison([run_id], store).excerpts is None

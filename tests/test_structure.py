@@ -22,7 +22,7 @@ LAYERS = {
         *("llama", "chat_template", "engine", "worker", "child", "llama_build", "tiny_gguf", "gguf_header", "offload"),
         # tasks, and what they are made of
         "filing_text",
-        *("tasks", "score", "excerpt", "baselines", "paired", "xbrl_gold"),
+        *("tasks", "score", "excerpt", "baselines", "paired", "alike", "xbrl_gold"),
         *("sqlite_errors", "queries", "vram"),
     },
     "stages": {

@@ -118,7 +118,7 @@ def compare(
         fresh=fresh,
     )
     run_id = pipeline.compare(contenders, options, state.store, Bars())
-    comparison = results.comparison(run_id, state.store)
+    comparison = results.comparison([run_id], state.store)
     terminal.print_comparison(comparison, as_json=as_json)
     if any(row["status"] == "failed" for row in comparison.leaderboard):
         click.get_current_context().exit(SOME_FAILED)

@@ -33,7 +33,7 @@ def show(state: State, run_id: int, as_json: bool) -> None:
     """Show the leaderboard and the verdicts of RUN, as `compare` printed them."""
     from gguf_bench import results, terminal
 
-    comparison = results.comparison(run_id, state.existing_store)
+    comparison = results.comparison([run_id], state.existing_store)
     terminal.print_comparison(comparison, as_json=as_json)
     if results.is_old(comparison.run):
         note = f"note: scored by scorer {comparison.run['scorer_version']}, which is not today's"
