@@ -6,7 +6,9 @@ An adapter is read here: llama.cpp opens one only beside its base, and it is a f
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from gguf import GGUFReader
 
@@ -24,6 +26,14 @@ def describe(
     """The facts of the GGUF whose parts are `shard_paths`. Raises ModelError where llama.cpp cannot read it."""
     path = shard_paths[0]
     seen = child.ask({"job": "inspect", "path": str(path)}, what=f"reading {path.name}")
+    return described(seen, shard_paths, sha256, repo=repo, commit=commit)
+
+
+def described(
+    seen: Mapping[str, Any], shard_paths: tuple[Path, ...], sha256: str, *, repo: str | None, commit: str | None
+) -> GgufFile:
+    """`describe` of a file that a child has `seen` already, as the one that quantizes does."""
+    path = shard_paths[0]
     if seen["context_train"] <= 0:  # llama.cpp reads 2^31 and more as negative
         raise ModelError(f"{path.name} says that it was trained for a context of {seen['context_train']} tokens")
     return GgufFile(

@@ -7,25 +7,29 @@ Every file is recorded in the store, by content, with what made it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from gguf_bench import convert as convert_stage
 from gguf_bench import endpoint as endpoint_stage
-from gguf_bench import llama_build, upstream
+from gguf_bench import llama_build, provenance, upstream
 from gguf_bench import quantize as quantize_stage
 from gguf_bench.baselines import BASELINES
 from gguf_bench.catalog import hub_id_mistake
-from gguf_bench.describe import describe, describe_adapter
+from gguf_bench.describe import describe, describe_adapter, described
 from gguf_bench.endpoint import Endpoint
 from gguf_bench.errors import GgufBenchError, ModelError, QuantizeError
 from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.package import find_package_gguf
-from gguf_bench.paths import cache_folder
+from gguf_bench.paths import cache_folder, require_free_space
 from gguf_bench.progress import SILENT, Progress
+from gguf_bench.quantize import Quantizer
 from gguf_bench.quants import Quant
 from gguf_bench.quants import quant as find_quant
 from gguf_bench.records import (
@@ -34,11 +38,15 @@ from gguf_bench.records import (
     GgufFile,
     ModelSpec,
     QuantizedSize,
+    QuantizeOptions,
 )
-from gguf_bench.store import Store
+from gguf_bench.store import Row, Store
 
 DEFAULT_QUANT = "Q4_K_M"
 """What a checkpoint is run as when nobody says otherwise."""
+
+PLAIN = QuantizeOptions()
+"""Quantized as llama-quantize does without options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,22 +216,44 @@ def quantize(
     store: Store,
     *,
     folder: Path | None = None,
-    allow_requantize: bool = False,
+    options: QuantizeOptions = PLAIN,
     progress: Progress = SILENT,
 ) -> list[Path]:
-    """The model in each of `quants`, pulled, converted and quantized as needed; their paths in the order asked for."""
-    source, allow = _source(spec, store, progress), allow_requantize or _has_no_better_source(spec)
-    for quant in quants:
-        quantize_stage.check(source, quant, allow_requantize=allow)
-    return [_quantized(source, quant, store, folder, allow, progress).path for quant in quants]
+    """The model in each of `quants`, pulled, converted and quantized as needed; their paths in the order asked for.
+
+    With `folder`, files there are replaced, except those that have scores: that is a QuantizeError.
+    """
+    source = _source(spec, store, progress)
+    options = _as_allowed(spec, options)
+    quantize_stage.check(source, options)
+    made = _quantized(source, quants, store, folder, options, progress)
+    return [made[quant.name].path for quant in quants]
 
 
 def planned_sizes(
-    spec: ModelSpec, quants: Sequence[Quant], store: Store, *, allow_requantize: bool, progress: Progress = SILENT
+    spec: ModelSpec,
+    quants: Sequence[Quant],
+    store: Store,
+    *,
+    options: QuantizeOptions = PLAIN,
+    progress: Progress = SILENT,
 ) -> list[tuple[Quant, QuantizedSize]]:
-    """What `quantize` would come to, without writing anything but the converted source."""
-    source, allow = _source(spec, store, progress), allow_requantize or _has_no_better_source(spec)
-    return [(quant, quantize_stage.planned_size(source, quant, allow_requantize=allow)) for quant in quants]
+    """What `quantize` would come to, smallest first, without writing anything but the converted source."""
+    source = _source(spec, store, progress)
+    with Quantizer(source, _as_allowed(spec, options)) as quantizer:
+        return _planned(quantizer, quants, progress)
+
+
+def _as_allowed(spec: ModelSpec, options: QuantizeOptions) -> QuantizeOptions:
+    return replace(options, allow_requantize=options.allow_requantize or _has_no_better_source(spec))
+
+
+def _planned(quantizer: Quantizer, quants: Iterable[Quant], progress: Progress) -> list[tuple[Quant, QuantizedSize]]:
+    """The size of each, smallest first; what the options do not come to is said."""
+    for pattern in quantizer.unmatched:
+        progress.say(f"note: no tensor's name has {pattern!r} in it")
+    sizes = [(quant, quantizer.plan(quant)) for quant in {quant.name: quant for quant in quants}.values()]
+    return sorted(sizes, key=lambda one: one[1].file_bytes)
 
 
 def _source(spec: ModelSpec, store: Store, progress: Progress) -> GgufFile:
@@ -237,38 +267,117 @@ def _source(spec: ModelSpec, store: Store, progress: Progress) -> GgufFile:
 
 
 def _quantized(
-    source: GgufFile, quant: Quant, store: Store, folder: Path | None, allow_requantize: bool, progress: Progress
-) -> GgufFile:
-    target = _quantized_path(source, quant, folder)
-    if folder is not None or not target.exists():
-        quantize_stage.check(source, quant, allow_requantize=allow_requantize)
-        progress.say(f"quantizing {source.path.name} to {quant.name}")
+    source: GgufFile,
+    quants: Iterable[Quant],
+    store: Store,
+    folder: Path | None,
+    options: QuantizeOptions,
+    progress: Progress,
+) -> dict[str, GgufFile]:
+    """`source` in each of `quants`, by name: what is there already as it is, the rest made, smallest first."""
+    recipes = {quant: _recipe(source, quant, options, store) for quant in quants}
+    paths = {quant: _quantized_paths(source, quant, folder, options, recipe) for quant, recipe in recipes.items()}
+
+    def record(quant: Quant, facts: Mapping[str, Any], look: Callable[..., GgufFile] = describe) -> GgufFile:
+        return _recorded(
+            *(paths[quant][0], store, source.repo, source.commit),
+            made_by="quantized",
+            made_with={**recipes[quant], **facts},
+            parent=source.sha256,
+            look=look,
+        )
+
+    def is_there(quant: Quant) -> bool:
+        if folder is None:
+            return paths[quant][0].exists()
+        return _is_kept(paths[quant], store, lambda row: row["parent_sha256"] == source.sha256, recipes[quant])
+
+    missing = [quant for quant in paths if not is_there(quant)]
+    made = {quant.name: record(quant, {}) for quant in paths if quant not in missing}
+    if not missing:
+        return made
+    with Quantizer(source, options) as quantizer:
+        planned = _planned(quantizer, missing, progress)
+        for quant, size in planned:
+            quantizer.require_imatrix(quant, size)
+        names, total_bytes = (
+            " and ".join(quant.name for quant, _ in planned),
+            sum(size.file_bytes for _, size in planned),
+        )
+        require_free_space(names, paths[planned[0][0]][0].parent, total_bytes)
+        for quant, size in planned:
+            progress.say(f"quantizing {source.path.name} to {quant.name}: {_in_words(size)}")
         if source.quant not in quantize_stage.UNQUANTIZED:
             progress.say(f"note: made from {source.quant} weights, so what {source.quant} lost is lost in it too")
-        quantize_stage.quantize(source, quant, target, allow_requantize=allow_requantize, progress=progress)
-    made_with = {
+        for quant, _ in planned:
+            seen = quantizer.write(quant, paths[quant], progress)
+            made[quant.name] = record(quant, quantizer.facts, partial(described, seen))
+    return made
+
+
+def _in_words(size: QuantizedSize) -> str:
+    words = f"{size.file_bytes / 2**20:,.0f} MiB, {size.bits_per_weight:.2f} bits per weight"
+    return f"{words}, {size.n_uncovered} tensors without importances" if size.n_uncovered else words
+
+
+CHANGES_NO_BYTE = ("allow_requantize", "n_threads", "max_buffer_mib")
+
+
+def _recipe(source: GgufFile, quant: Quant, options: QuantizeOptions, store: Store) -> dict[str, Any]:
+    """What decides the bytes of a quantized file besides its source, as `made_with` has it, and who says so."""
+    own = {name: value for name, value in asdict(options).items() if value != getattr(PLAIN, name)}
+    recipe = {
         "llama_cpp_python": llama_build.installed_version(),
         "gguf_bench": version("gguf-bench"),
         "requantized_from": None if source.quant in quantize_stage.UNQUANTIZED else source.quant,
+        "type": quant.name,
+        "options": {name: value for name, value in own.items() if name not in CHANGES_NO_BYTE},
     }
-    return _recorded(
-        target, store, source.repo, source.commit, made_by="quantized", made_with=made_with, parent=source.sha256
-    )
+    if options.imatrix is not None:
+        recipe["imatrix_sha256"] = store.sha256([Path(options.imatrix).absolute()])
+    return recipe
 
 
-def _quantized_path(source: GgufFile, quant: Quant, folder: Path | None) -> Path:
-    """Below a file of our own cache; for anybody else's file, in our cache by its content.
+def _quantized_paths(
+    source: GgufFile, quant: Quant, folder: Path | None, options: QuantizeOptions, recipe: Mapping[str, Any]
+) -> list[Path]:
+    """Below a file of our own cache; for anybody else's file, in our cache by its content. One path a part.
 
-    The folder names the llama.cpp that quantizes: another version's bytes are another file.
+    The folder names the llama.cpp that quantizes and the options: another version's bytes are another file.
     """
-    name = quantize_stage.target_name(source.path, quant)
+    names = quantize_stage.target_names(source, quant, options)
     if folder is not None:
-        if any((folder / name).exists() and (folder / name).samefile(shard) for shard in source.shard_paths):
-            raise QuantizeError(f"{folder / name} would replace the file it is made from", hint="give another -o DIR")
-        return folder / name
+        for path in (folder / name for name in names):
+            if path.exists() and any(path.samefile(shard) for shard in source.shard_paths):
+                raise QuantizeError(f"{path} would replace the file it is made from", hint="give another -o DIR")
+        return [folder / name for name in names]
     ours = source.path.is_relative_to(cache_folder())
     below = source.path.parent if ours else cache_folder() / "gguf" / source.path.stem / source.sha256[:12]
-    return below / f"quantized-{llama_build.installed_version()}" / name
+    key = json.dumps([recipe["options"], recipe.get("imatrix_sha256")])
+    digest = f"-{hashlib.sha256(key.encode()).hexdigest()[:8]}" if recipe["options"] else ""
+    return [below / f"quantized-{llama_build.installed_version()}{digest}" / name for name in names]
+
+
+def _is_kept(paths: Sequence[Path], store: Store, from_same: Callable[[Row], bool], recipe: Mapping[str, Any]) -> bool:
+    """Whether the file is there as `recipe` makes it; else it is free to be replaced.
+
+    Raises QuantizeError where it is another one that has scores: they would belong to nothing.
+    """
+    if not all(path.is_file() for path in paths):
+        return False
+    sha256 = store.sha256([path.absolute() for path in paths])
+    row = store.artifact(sha256)
+    if row is None:
+        return False
+    made_with = json.loads(row["made_with"])
+    if from_same(row) and all(made_with.get(name) == value for name, value in json.loads(json.dumps(recipe)).items()):
+        return True
+    if runs := provenance.scored_in(sha256, store):
+        raise QuantizeError(
+            f"{paths[0]} has scores (run {', '.join(map(str, runs))}) and would be replaced by another file",
+            hint="give another -o, or move it away first",
+        )
+    return False
 
 
 def _recorded(
@@ -323,7 +432,9 @@ def gguf_of(contender: Contender, store: Store, progress: Progress = SILENT) -> 
     source = _source(spec, store, progress)
     if source.quant == quant.name:
         return source
-    return _quantized(source, quant, store, None, _has_no_better_source(spec), progress)
+    options = _as_allowed(spec, PLAIN)
+    quantize_stage.check(source, options)
+    return _quantized(source, [quant], store, None, options, progress)[quant.name]
 
 
 def _has_no_better_source(spec: ModelSpec) -> bool:

@@ -1,4 +1,4 @@
-"""QUANTIZE: a GGUF -> the same model in another file type, through llama.cpp, in a child process.
+"""QUANTIZE: a GGUF -> the same model in other file types, through llama.cpp, in a child process.
 
 The bytes are those of `llama-quantize` built from the same llama.cpp.
 """
@@ -6,90 +6,182 @@ The bytes are those of `llama-quantize` built from the same llama.cpp.
 from __future__ import annotations
 
 import re
+import shlex
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from math import prod
 from pathlib import Path
+from typing import Any
 
-from gguf_bench.child import Child
+from gguf_bench import quantize_options
+from gguf_bench.child import Child, Event
 from gguf_bench.errors import QuantizeError
-from gguf_bench.paths import require_free_space, written_whole
+from gguf_bench.gguf_files import part_name
+from gguf_bench.gguf_header import BLOCKS, read_header
+from gguf_bench.paths import written_whole
 from gguf_bench.progress import SILENT, Progress
 from gguf_bench.quants import QUANTS, Quant
-from gguf_bench.records import GgufFile, QuantizedSize
+from gguf_bench.records import GgufFile, QuantizedSize, QuantizeOptions
 
 UNQUANTIZED = ("F32", "F16", "BF16")
 TYPE_AT_END = re.compile(rf"[-.](?:{'|'.join(sorted(QUANTS, key=len, reverse=True))})$", re.IGNORECASE)
 
-
-def target_name(source: Path, quant: Quant) -> str:
-    """'SmolLM2-135M-Instruct-Q2_K.gguf' for '....Q4_1.gguf' or '...-BF16.gguf': the GGUF naming convention."""
-    stem = re.sub(r"-\d{5}-of-\d{5}$", "", source.stem)
-    return f"{TYPE_AT_END.sub('', stem)}-{quant.name}.gguf"
+ALIGNMENT = 32
+"""Where tensors begin in what llama.cpp writes."""
 
 
-def check(source: GgufFile, quant: Quant, *, allow_requantize: bool) -> None:
-    """Raise QuantizeError where making `quant` from `source` would lose what cannot be had back."""
-    if source.quant not in UNQUANTIZED and not allow_requantize:
+def target_names(source: GgufFile, quant: Quant, options: QuantizeOptions) -> list[str]:
+    """'SmolLM2-135M-Instruct-Q2_K.gguf' for '....Q4_1.gguf' or '...-BF16.gguf': the GGUF naming convention.
+
+    Of a split source that stays split, the names of all parts.
+    """
+    stem = re.sub(r"-\d{5}-of-\d{5}$", "", source.path.stem)
+    stem = f"{TYPE_AT_END.sub('', stem)}-{quant.name}"
+    n_parts = len(source.shard_paths)
+    if n_parts == 1 or not options.keep_split:
+        return [f"{stem}.gguf"]
+    return [part_name(stem, part, n_parts) for part in range(1, n_parts + 1)]
+
+
+class Quantizer:
+    """A child that quantizes `source` by `options`. Use as a context manager: leaving it ends the child.
+
+    Raises QuantizeError for a source that is quantized already (unless `options.allow_requantize`), and for options
+    that llama.cpp would pass over or die of. `facts` are for the record: llama.cpp's version, and what an importance
+    matrix says of itself.
+    """
+
+    def __init__(self, source: GgufFile, options: QuantizeOptions) -> None:
+        check(source, options)
+        self._source, self._options = source, options
+        self._header = read_header(source.path)
+        quantize_options.check(options, self._header)
+        job = {
+            "job": "quantize",
+            "source": str(source.path),
+            "options": asdict(options),
+            "n_layers": self._header.n_layers,
+        }
+        self._child = Child(job, what=f"quantizing {source.path.name}")
+        try:
+            ready = self._event("ready")
+        except BaseException:
+            self._child.close()
+            raise
+        self.facts: Mapping[str, Any] = {name: value for name, value in ready.items() if name != "event"}
+
+    def __enter__(self) -> Quantizer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.close()
+
+    @property
+    def unmatched(self) -> list[str]:
+        """Patterns of `options.tensor_types` that are in no tensor's name."""
+        return list(quantize_options.unmatched(self._options, self._header))
+
+    def plan(self, quant: Quant) -> QuantizedSize:
+        """What `write` would make, from llama.cpp's dry run; nothing is written. Raises QuantizeError as it does."""
+        self._child.send({"file_type": quant.file_type, "target": None})
+        planned = self._event("planned")
+        sizes = [_bytes(tensor["shape"], tensor["new_type"]) for tensor in planned["tensors"]]
+        return QuantizedSize(
+            tensor_bytes=sum(sizes),
+            file_bytes=self._header_bytes() + sum(map(_padded, sizes)),
+            bits_per_weight=8 * sum(sizes) / max(1, sum(prod(tensor["shape"]) for tensor in planned["tensors"])),
+            types=dict(Counter(tensor["new_type"] for tensor in planned["tensors"]).most_common()),
+            n_fallback=planned["n_fallback"],
+            needs_imatrix=planned["needs_imatrix"],
+            n_uncovered=len(planned["uncovered"]),
+        )
+
+    def require_imatrix(self, quant: Quant, planned: QuantizedSize) -> None:
+        """Raise QuantizeError where `planned` needs importances that are not given."""
+        if not planned.needs_imatrix:
+            return
+        if self._options.imatrix is not None:
+            raise QuantizeError(
+                f"{quant.name} of this model needs importances that {self._options.imatrix} does not have",
+                hint="compute it on this model, or choose a type that needs none",
+            )
+        raise QuantizeError(
+            f"{quant.name} of this model needs an importance matrix",
+            hint=f"make one with `gguf-bench imatrix {shlex.quote(str(self._source.path))} -o imatrix.gguf`, then give "
+            f"--imatrix imatrix.gguf; {_nearest_without_imatrix(quant)} needs none",
+        )
+
+    def write(self, quant: Quant, targets: Sequence[Path], progress: Progress = SILENT) -> Event:
+        """Write the file, in the parts that `target_names` names; they are there whole, and loadable, or not at all.
+
+        Returns the facts of it that `describe` wants. Raises QuantizeError with llama.cpp's reason.
+        """
+        with _parts_written_whole(targets, by_prefix=self._options.keep_split) as (prefix, first):
+            self._child.send({"file_type": quant.file_type, "target": str(prefix), "result": str(first)})
+            bar = progress.bar(f"quantize {quant.name}", len(self._header.tensors), "tensors")
+            try:
+                done = 0
+                while (event := self._event("progress", "written"))["event"] == "progress":
+                    bar.advance(event["done"] - done)
+                    bar.note(event["name"])
+                    done = event["done"]
+            finally:
+                bar.close()
+        return event
+
+    def _event(self, *names: str) -> Event:
+        event = self._child.receive()
+        if event is None or event["event"] not in names:
+            raise QuantizeError(f"quantizing {self._source.path.name} ended without a result")
+        return event
+
+    def _header_bytes(self) -> int:
+        """What a file has besides its tensors."""
+        return self._source.size_bytes - sum(_padded(tensor.size_bytes) for tensor in self._header.tensors)
+
+
+def check(source: GgufFile, options: QuantizeOptions) -> None:
+    """Raise QuantizeError where quantizing `source` would lose what cannot be had back."""
+    if source.quant not in UNQUANTIZED and not options.allow_requantize:
         raise QuantizeError(
             f"{source.path.name} is {source.quant} already: what that lost cannot be had back",
             hint="quantize from an F16 or BF16 file, or say `gguf-bench quantize --allow-requantize`",
         )
 
 
-def planned_size(source: GgufFile, quant: Quant, *, allow_requantize: bool = False) -> QuantizedSize:
-    """What `quantize` would make, from llama.cpp's dry run; nothing is written. Raises QuantizeError as it does."""
-    check(source, quant, allow_requantize=allow_requantize)
-    return _quantize(source, quant, source.path, allow_requantize=allow_requantize, dry_run=True, progress=SILENT)
+@contextmanager
+def _parts_written_whole(targets: Sequence[Path], *, by_prefix: bool) -> Iterator[tuple[Path, Path]]:
+    """(what to have llama.cpp write to, where the first part is found then).
 
-
-def quantize(
-    source: GgufFile, quant: Quant, target: Path, *, allow_requantize: bool = False, progress: Progress = SILENT
-) -> QuantizedSize:
-    """Write `source` as `quant` to `target`, which is there whole or not at all.
-
-    Raises QuantizeError for a source that is quantized already (unless `allow_requantize`), for a type that needs an
-    importance matrix, and with llama.cpp's own reason; DiskSpaceError before anything is written.
+    It names the parts of a split file itself, so it is given a folder of links to partial files. The first part gets
+    its name last: where it is there, the others are.
     """
-    planned = planned_size(source, quant, allow_requantize=allow_requantize)
-    if planned.needs_imatrix:
-        raise QuantizeError(
-            f"{quant.name} of this model needs an importance matrix, which cannot be made or read yet",
-            hint=f"choose a type that needs none, such as {_nearest_without_imatrix(quant)}",
-        )
-    require_free_space(f"{target.name}", target.parent, planned.tensor_bytes)
-    with written_whole(target) as partial:
-        return _quantize(source, quant, partial, allow_requantize=allow_requantize, dry_run=False, progress=progress)
+    with ExitStack() as stack:
+        partials = [stack.enter_context(written_whole(target)) for target in targets]
+        if not by_prefix:
+            yield partials[0], partials[0]
+            return
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        links = [folder / part_name("model", part, len(partials)) for part in range(1, len(partials) + 1)]
+        for link, partial in zip(links, partials, strict=True):
+            link.symlink_to(partial.absolute())
+        yield folder / "model", links[0]
+        if len(targets) > 1:
+            targets[0].unlink(missing_ok=True)  # or new parts would stand beside an old first one for a moment
 
 
-def _quantize(
-    source: GgufFile, quant: Quant, target: Path, *, allow_requantize: bool, dry_run: bool, progress: Progress
-) -> QuantizedSize:
-    job = {
-        "job": "quantize",
-        "source": str(source.path),
-        "target": str(target),
-        "file_type": quant.file_type,
-        "allow_requantize": allow_requantize,
-        "dry_run": dry_run,
-    }
-    bar = progress.bar(f"quantize {quant.name}", None, "tensors")
-    done = 0
-    try:
-        with Child(job, what=f"quantizing {source.path.name} to {quant.name}") as child:
-            for event in child.events():
-                if event["event"] == "progress":
-                    bar.advance(event["done"] - done)
-                    done = event["done"]
-                else:
-                    return QuantizedSize(
-                        tensor_bytes=event["tensor_bytes"],
-                        bits_per_weight=event["bits_per_weight"],
-                        n_fallback=event["n_fallback"],
-                        needs_imatrix=event["needs_imatrix"],
-                    )
-    finally:
-        bar.close()
-    raise QuantizeError(f"quantizing {source.path.name} to {quant.name} ended without a result")
+def _bytes(shape: Sequence[int], type_name: str) -> int:
+    _, per_block, block_bytes = BLOCKS[type_name]
+    return prod(shape) // per_block * block_bytes
+
+
+def _padded(n_bytes: int) -> int:
+    return -(-n_bytes // ALIGNMENT) * ALIGNMENT
 
 
 def _nearest_without_imatrix(wanted: Quant) -> str:
-    candidates = [quant for quant in QUANTS.values() if not quant.needs_imatrix and "_K" in quant.name]
+    candidates = [quant for quant in QUANTS.values() if not quant.needs_imatrix and quant.group == "k"]
     return min(candidates, key=lambda quant: abs(quant.bits_per_weight - wanted.bits_per_weight)).name

@@ -21,55 +21,67 @@ class Quant:
     nominal: what llama.cpp plans for a whole Llama-3.1-8B, embeddings and all. Other shapes differ, small models by
     much, so it serves to order and to estimate; the real figure is read from the file. `needs_imatrix` says whether
     llama.cpp refuses to write this type for such a model without an importance matrix. Where a model's shape forces
-    fallback types (rows no multiple of 256), it may do without: llama.cpp has the last word.
+    fallback types (rows no multiple of 256), it may do without: llama.cpp has the last word. `description` says what it
+    is for, in at most 44 characters, and `group` (one of GROUPS) what it is.
     """
 
     name: str
     file_type: int
     bits_per_weight: float
     needs_imatrix: bool
+    group: str
     description: str
 
+
+GROUPS: Mapping[str, str] = {
+    "float": "Floats",
+    "legacy": "Legacy: blocks of 32 with one scale",
+    "k": "K-quants: blocks of 256, several types in a file",
+    "i": "i-quants: codebooks and non-linear scales; better with an imatrix",
+    "ternary": "Ternary: and 1 and 2 bits, for models trained so",
+    "mxfp4": "MXFP4",
+}
+"""The families of types, as headings."""
 
 # Bits per weight from `llama_model_quantize` with `dry_run` on a Llama-3.1-8B shape, IQ3_XXS with an imatrix (from
 # llama.cpp's tools/quantize/README.md). needs_imatrix from the same dry runs, which warn where one will be required
 # (`tensor_requires_imatrix` in llama.cpp's src/llama-quant.cpp).
 _ROWS = (
-    Quant("F32", 0, 32.0, False, "32-bit floats"),
-    Quant("BF16", 32, 16.0, False, "16-bit floats with the range of 32-bit ones"),
-    Quant("F16", 1, 16.0, False, "16-bit floats"),
-    Quant("Q8_0", 7, 8.50, False, "8 bits; hardly to be told from F16"),
-    Quant("MXFP4_MOE", 38, 8.50, False, "MXFP4 experts of a mixture-of-experts model; all else Q8_0"),
-    Quant("Q6_K", 18, 6.56, False, "6-bit K-quant"),
-    Quant("Q5_1", 9, 6.04, False, "5 bits with an offset, older kind"),
-    Quant("Q5_K_M", 17, 5.70, False, "5-bit K-quant mix, medium"),
-    Quant("Q5_K_S", 16, 5.57, False, "5-bit K-quant mix, small"),
-    Quant("Q5_0", 8, 5.57, False, "5 bits, older kind"),
-    Quant("Q4_1", 3, 5.10, False, "4 bits with an offset, older kind"),
-    Quant("Q4_K_M", 15, 4.89, False, "4-bit K-quant mix, medium; the usual choice"),
-    Quant("IQ4_NL", 25, 4.68, False, "4 bits on a non-linear scale, blocks of 32"),
-    Quant("Q4_K_S", 14, 4.67, False, "4-bit K-quant mix, small"),
-    Quant("Q4_0", 2, 4.64, False, "4 bits, older kind; repacked for fast CPU kernels at load"),
-    Quant("IQ4_XS", 30, 4.46, False, "4 bits on a non-linear scale, blocks of 256"),
-    Quant("Q3_K_L", 13, 4.30, False, "3-bit K-quant mix, large"),
-    Quant("Q3_K_M", 12, 4.00, False, "3-bit K-quant mix, medium"),
-    Quant("IQ3_M", 27, 3.76, False, "3-bit codebook mix, medium"),
-    Quant("IQ3_S", 26, 3.66, False, "3-bit codebook"),
-    Quant("Q3_K_S", 11, 3.64, False, "3-bit K-quant, small"),
-    Quant("IQ3_XS", 22, 3.50, True, "3-bit codebook, smaller"),
-    Quant("IQ3_XXS", 23, 3.25, True, "3-bit codebook, smallest"),
-    Quant("Q2_K", 10, 3.16, False, "2-bit K-quant mix, medium"),
-    Quant("Q2_K_S", 21, 2.97, True, "2-bit K-quant, small"),
-    Quant("IQ2_M", 29, 2.93, True, "2-bit codebook mix, medium"),
-    Quant("IQ2_S", 28, 2.74, True, "2-bit codebook, small"),
-    Quant("Q2_0", 41, 2.68, False, "2 bits, blocks of 64"),
-    Quant("IQ2_XS", 20, 2.59, True, "2-bit codebook, smaller"),
-    Quant("TQ2_0", 37, 2.52, False, "ternary, for models trained so, fast"),
-    Quant("IQ2_XXS", 19, 2.38, True, "2-bit codebook, smallest"),
-    Quant("TQ1_0", 36, 2.19, False, "ternary, for models trained so, packed"),
-    Quant("IQ1_M", 31, 2.15, True, "1-bit codebook, medium"),
-    Quant("IQ1_S", 24, 2.00, True, "1-bit codebook, small"),
-    Quant("Q1_0", 40, 1.48, False, "1 bit, for models trained so"),
+    Quant("F32", 0, 32.0, False, "float", "what nothing is lost in"),
+    Quant("BF16", 32, 16.0, False, "float", "as most checkpoints come; to quantize from"),
+    Quant("F16", 1, 16.0, False, "float", "to quantize from; the reference here"),
+    Quant("Q8_0", 7, 8.50, False, "legacy", "hardly to be told from F16"),
+    Quant("MXFP4_MOE", 38, 8.50, False, "mxfp4", "experts as gpt-oss has them; all else Q8_0"),
+    Quant("Q6_K", 18, 6.56, False, "k", "near Q8_0, a quarter smaller"),
+    Quant("Q5_1", 9, 6.04, False, "legacy", "rows that K-quants do not fit; older files"),
+    Quant("Q5_K_M", 17, 5.70, False, "k", "where there is room beyond Q4_K_M"),
+    Quant("Q5_K_S", 16, 5.57, False, "k", "the same, no tensor better than 5 bits"),
+    Quant("Q5_0", 8, 5.57, False, "legacy", "rows that K-quants do not fit; older files"),
+    Quant("Q4_1", 3, 5.10, False, "legacy", "rows that K-quants do not fit; older files"),
+    Quant("Q4_K_M", 15, 4.89, False, "k", "the usual choice"),
+    Quant("IQ4_NL", 25, 4.68, False, "i", "rows that IQ4_XS does not fit"),
+    Quant("Q4_K_S", 14, 4.67, False, "k", "a little less than the usual choice"),
+    Quant("Q4_0", 2, 4.64, False, "legacy", "repacked for fast CPU kernels at load"),
+    Quant("IQ4_XS", 30, 4.46, False, "i", "the smallest of 4 bits; slower on CPUs"),
+    Quant("Q3_K_L", 13, 4.30, False, "k", "3 bits, sensitive tensors at 5"),
+    Quant("Q3_K_M", 12, 4.00, False, "k", "3 bits, sensitive tensors at 4 and 5"),
+    Quant("IQ3_M", 27, 3.76, False, "i", "3 bits, sensitive tensors at 4"),
+    Quant("IQ3_S", 26, 3.66, False, "i", "3 bits"),
+    Quant("Q3_K_S", 11, 3.64, False, "k", "3 bits; IQ3_S is of the same size"),
+    Quant("IQ3_XS", 22, 3.50, True, "i", "between IQ3_XXS and IQ3_S"),
+    Quant("IQ3_XXS", 23, 3.25, True, "i", "the smallest of 3 bits"),
+    Quant("Q2_K", 10, 3.16, False, "k", "2 bits, sensitive tensors at 3 and 4"),
+    Quant("Q2_K_S", 21, 2.97, True, "k", "2 bits, few tensors at 4"),
+    Quant("IQ2_M", 29, 2.93, True, "i", "2 bits, sensitive tensors at 3"),
+    Quant("IQ2_S", 28, 2.74, True, "i", "2 bits, few tensors at 3"),
+    Quant("Q2_0", 41, 2.68, False, "ternary", "2 bits, blocks of 64"),
+    Quant("IQ2_XS", 20, 2.59, True, "i", "2 bits, a larger codebook"),
+    Quant("TQ2_0", 37, 2.52, False, "ternary", "ternary weights, fast"),
+    Quant("IQ2_XXS", 19, 2.38, True, "i", "large models in little memory"),
+    Quant("TQ1_0", 36, 2.19, False, "ternary", "ternary weights, packed"),
+    Quant("IQ1_M", 31, 2.15, True, "i", "the largest models, with much lost"),
+    Quant("IQ1_S", 24, 2.00, True, "i", "the largest models, with most lost"),
+    Quant("Q1_0", 40, 1.48, False, "ternary", "1 bit, blocks of 128"),
 )
 
 QUANTS: Mapping[str, Quant] = {row.name: row for row in _ROWS}
@@ -97,3 +109,8 @@ def quant(text: str) -> Quant:
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(QUANTS)}"
         raise QuantizeError(f"unknown quantization {text!r}", hint=hint)
     return row
+
+
+def aliases(name: str) -> list[str]:
+    """Other spellings of the type of this name."""
+    return [alias for alias, meant in ALIASES.items() if meant == name]

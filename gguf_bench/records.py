@@ -220,16 +220,47 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuantizedSize:
-    """What a quantization comes to: the bytes of all tensors, the real bits per weight, tensors on a fallback type.
+class QuantizeOptions:
+    """How a file is quantized besides its type, by the names of llama-quantize's options. All of it is JSON.
 
-    `needs_imatrix` says that llama.cpp will refuse to make it of this model without an importance matrix.
+    Types of tensors are ggml's names ("Q4_K"). `tensor_types` are (regular expression, type); the first one found in a
+    tensor's name counts. `override_kv` are (key, value). `imatrix` is a path as it was typed, since llama.cpp writes it
+    into the file; of its entries only those count whose names contain one of `include_weights`, where there are any,
+    and none of `exclude_weights`. `n_threads` 0 means all, and `max_buffer_mib` None 8 GiB: these two change no byte.
+    """
+
+    allow_requantize: bool = False
+    pure: bool = False
+    leave_output_tensor: bool = False
+    output_tensor_type: str | None = None
+    token_embedding_type: str | None = None
+    tensor_types: tuple[tuple[str, str], ...] = ()
+    override_kv: tuple[tuple[str, int | float | bool | str], ...] = ()
+    prune_layers: tuple[int, ...] = ()
+    keep_split: bool = False
+    imatrix: str | None = None
+    include_weights: tuple[str, ...] = ()
+    exclude_weights: tuple[str, ...] = ()
+    n_threads: int = 0
+    max_buffer_mib: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizedSize:
+    """What a quantization comes to: the bytes of all tensors and of the file, the real bits per weight, its types.
+
+    `file_bytes` is exact but for keys that quantizing adds or changes. `types` counts tensors by ggml's name of their
+    type, and `n_fallback` those whose shape the type asked for does not fit. `needs_imatrix` says that llama.cpp will
+    refuse to make it of this model without an importance matrix. `n_uncovered` tensors have no entry in the one given.
     """
 
     tensor_bytes: int
+    file_bytes: int
     bits_per_weight: float
+    types: Mapping[str, int]
     n_fallback: int
     needs_imatrix: bool
+    n_uncovered: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

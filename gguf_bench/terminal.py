@@ -20,8 +20,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gguf_bench.quants import QUANTS
-from gguf_bench.records import Check, Comparison, Dataset, Document, QuantizedSize, Verdict
+from gguf_bench.families import families, quantization_costs
+from gguf_bench.quants import GROUPS, QUANTS, aliases
+from gguf_bench.records import (
+    Candidate,
+    Check,
+    Comparison,
+    Dataset,
+    Document,
+    Family,
+    QuantizationCost,
+    QuantizedSize,
+    Recommendation,
+    Verdict,
+)
+from gguf_bench.units import size_in_words
 
 if TYPE_CHECKING:
     from gguf_bench.catalog import Catalog
@@ -103,31 +116,35 @@ def percent(share: float | None) -> str:
 
 def size(size_bytes: float | None) -> str:
     """'78 MiB', '4.1 GiB'."""
-    if size_bytes is None:
-        return "–"
-    return f"{size_bytes / 2**20:.0f} MiB" if size_bytes < 2**30 else f"{size_bytes / 2**30:.1f} GiB"
+    return "–" if size_bytes is None else size_in_words(size_bytes)
 
 
-def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
-    """The leaderboard of a run, what went wrong in it, and what its differences show."""
+def print_comparison(comparison: Comparison, *, as_json: bool, by: str | None = None) -> None:
+    """The leaderboard of runs, what went wrong in them, and what their differences show.
+
+    With `by`, of `families.COLUMNS`, the best of each family and what quantizing costs besides.
+    """
+    in_families = families(comparison.leaderboard, by) if by else []
+    costs = quantization_costs(comparison.leaderboard, comparison.verdicts) if by else []
     if as_json:
-        verdicts = [{**asdict(verdict), "in_words": in_words(verdict)} for verdict in comparison.verdicts]
+        several = {"runs": comparison.runs, "remarks": comparison.remarks}
+        more = {"families": list(map(asdict, in_families)), "quantization_costs": list(map(asdict, costs))}
         print_json(
             {
                 "run": comparison.run,
-                **({"runs": comparison.runs, "remarks": comparison.remarks} if len(comparison.runs) > 1 else {}),
+                **(several if len(comparison.runs) > 1 else {}),
                 "leaderboard": comparison.leaderboard,
-                "verdicts": verdicts,
+                "verdicts": [{**asdict(verdict), "in_words": in_words(verdict)} for verdict in comparison.verdicts],
                 "excerpts": comparison.excerpts,
+                **({"by": by, **more} if by else {}),
             }
         )
         return
     console, run = _console(), comparison.run
-    title = f"run {run['id']}" + (f" {run['name']!r}" if run["name"] else "")
     asked = [f"{run['n_documents']} documents of {run['dataset']}", _shown(run["excerpt_chars"])]
     if not _has_grammar(run):
         asked.append("free answers")
-    console.print(Text(f"{title}: {', '.join(asked)}"))
+    console.print(Text(f"{_titles(comparison.runs)}: {', '.join(asked)}"))
     if "n_parallel" in run["settings"] and any(row["file_sha256"] for row in comparison.leaderboard):
         console.print(Text(f"every file {_computed(run['settings'])}"))
     priced = any(row["usd_per_document"] is not None for row in comparison.leaderboard)
@@ -137,9 +154,45 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
         _add(table, *_leaderboard_cells(row, priced=priced), style=_style(row))
     console.print(table)
     _print_tiers(console, comparison.leaderboard)
-    remarks = (*_recall(comparison), *_remarks(comparison.leaderboard))
+    if by:
+        _print_families(console, in_families, by)
+        _print_costs(console, costs)
+    remarks = (*comparison.remarks, *_recall(comparison), *_remarks(comparison.leaderboard))
     for line in (*remarks, *(in_words(verdict) for verdict in comparison.verdicts)):
-        console.print(Text(line))
+        console.print(Text(printable(line)))
+
+
+def _titles(runs: Sequence[Row]) -> str:
+    """'run 3', "runs 3 'first' and 5"."""
+    *others, last = (str(run["id"]) + (f" {run['name']!r}" if run["name"] else "") for run in runs)
+    return f"runs {', '.join(others)} and {last}" if others else f"run {last}"
+
+
+def _print_families(console: Console, found: Sequence[Family], by: str) -> None:
+    numbers = ("Its score", "Mean", "Of")
+    table = _table(by.replace("_", " ").capitalize(), "Best contender", *numbers, "Without a score", right=numbers)
+    for family in found:
+        scores = map(percent, (family.eps_score, family.mean_eps_score))
+        _add(table, family.value or "–", family.best or "–", *scores, family.n_scored, family.n_unscored or "")
+    console.print(table)
+
+
+def _print_costs(console: Console, costs: Sequence[QuantizationCost]) -> None:
+    """Each model's files beside its largest, to which the first row of a model gives the name."""
+    if not costs:
+        return
+    numbers = ("Bits/w", "Smaller", "Points lost [95 %]", "Speed")
+    table = _table("Cost of quantizing", "Quant", *numbers, "Shown", right=numbers)
+    for base_model, files in itertools.groupby(costs, key=lambda cost: cost.base_model):
+        for number, cost in enumerate(files):
+            if not number:
+                _add(table, base_model, "beside", style="dim")
+                _add(table, cost.beside, "", style="dim")
+            lost = f"{100 * cost.score_lost:.1f} [{100 * cost.low:5.1f}, {100 * cost.high:5.1f}]"
+            fast = "–" if cost.times_as_fast is None else f"{cost.times_as_fast:.2f} x"
+            cells = (f"{cost.bits_per_weight:.2f}", f"{100 * cost.size_saved:.0f} %", lost, fast)
+            _add(table, cost.name, cost.quant, *cells, "yes" if cost.shown else "no")
+    console.print(table)
 
 
 def _shown(excerpt_chars: int | None) -> str:
@@ -165,7 +218,7 @@ def _print_tiers(console: Console, leaderboard: Sequence[Row]) -> None:
     for row in leaderboard:
         if row["tiers"]:
             scores = (percent(row["tiers"][tier]["eps_score"] if tier in row["tiers"] else None) for tier in counts)
-            _add(table, row["model"], row["quant"], *scores, style=_style(row))
+            _add(table, _model(row), row["quant"], *scores, style=_style(row))
     console.print(table)
 
 
@@ -218,9 +271,14 @@ def _points(pair: Verdict) -> str:
     return f"{100 * pair.difference:.{digits}f} points [{100 * pair.low:.{digits}f}, {100 * pair.high:.{digits}f}]"
 
 
+def _model(row: Row) -> str:
+    """The model, with what tells it from one of the same name and type in another run."""
+    return str(row["model"]) + row["name"].removeprefix(" ".join(filter(None, [row["model"], row["quant"]])))
+
+
 def _leaderboard_cells(row: Row, *, priced: bool) -> Iterator[str]:
     """Where an endpoint has a price, it takes the place of the bits per weight: 80 columns hold no more."""
-    yield row["model"]
+    yield _model(row)
     yield row["quant"] or ""
     yield size(row["size_bytes"])
     if priced:
@@ -242,14 +300,63 @@ def _remarks(leaderboard: Sequence[Row]) -> Iterator[str]:
     if 0 in on_gpu and len(on_gpu) > 1:
         yield "some files were computed on a GPU and others on the CPU alone: their speeds do not compare"
     for row in leaderboard:
-        name = " ".join(filter(None, [row["model"], row["quant"]]))
+        name = row["name"]
         if row["error"]:
             yield f"{name} {row['status']}: {row['error']}"
+        elif row["status"] != "finished":
+            yield f"{name} is {row['status']}, and compared with none"
         if row["schema_kept"] == 0:
             yield f"{name}: the server took a JSON schema for the answers, but did not keep to it"
         for column, words in (("over_context", "do not fit its context"), ("unparseable", "could not be parsed")):
             if row[column]:
                 yield f"{name}: {row[column]} of {row['n_documents']} {words}, scored 0"
+
+
+def print_recommendation(advice: Recommendation, *, as_json: bool) -> None:
+    """The files to run and the commands for it, why not the others, and what else has to be known."""
+    if as_json:
+        print_json({**asdict(advice), "runs": [run["id"] for run in advice.runs]})
+        return
+    console, run = _console(), advice.runs[-1]
+    console.print(Text(f"{_titles(advice.runs)}: {run['n_documents']} documents of {run['dataset']}"))
+    for words, name in _chosen(advice).items():
+        console.print(Text(f"the {words} file within {_margin(advice)} of the best: {printable(name)}"), style="bold")
+        console.print(Text(f"  {printable(advice.commands[name])}"), soft_wrap=True)
+    numbers = ("Size", "Memory", "Docs/min", "EPS", "Behind [95 %]")
+    table = _table("Model", "Quant", *numbers, "In front", right=numbers)
+    for each in advice.candidates:
+        _add(table, *_candidate_cells(each, advice))
+    console.print(table)
+    reasons = (f"not {each.name}: {each.reason}" for each in advice.candidates if each.reason)
+    for line in (*reasons, *advice.remarks):
+        console.print(Text(printable(line)))
+
+
+def _chosen(advice: Recommendation) -> dict[str, str]:
+    """In which way a file is recommended -> its name."""
+    if advice.smallest is not None and advice.smallest == advice.fastest:
+        return {"smallest and fastest": advice.smallest}
+    named = {"smallest": advice.smallest, "fastest": advice.fastest}
+    return {words: name for words, name in named.items() if name is not None}
+
+
+def _margin(advice: Recommendation) -> str:
+    points = 100 * advice.limits.margin
+    return f"{points:.4g} point{'' if points == 1 else 's'}"
+
+
+def _candidate_cells(each: Candidate, advice: Recommendation) -> Iterator[str]:
+    yield each.model + each.name.removeprefix(" ".join(filter(None, [each.model, each.quant])))
+    yield each.quant or ""
+    yield size(each.size_bytes)
+    yield size(each.memory_bytes)
+    yield "–" if each.documents_per_minute is None else f"{each.documents_per_minute:.1f}"
+    yield percent(each.eps_score)
+    if each.behind is None or each.low is None or each.high is None:
+        yield "the best" if each.name == advice.best else "–"
+    else:
+        yield f"{100 * each.behind:.1f} [{100 * each.low:.1f}, {100 * each.high:.1f}]"
+    yield ", ".join(word for word, is_on in (("size", each.on_size_front), ("speed", each.on_speed_front)) if is_on)
 
 
 def print_rescored(rescored: Sequence[Rescored], *, as_json: bool) -> None:
@@ -346,24 +453,33 @@ def print_models(catalog: Catalog, *, as_json: bool) -> None:
 
 def print_quants(*, as_json: bool) -> None:
     if as_json:
-        print_json([asdict(quant) for quant in QUANTS.values()])
+        print_json([{**asdict(quant), "aliases": aliases(quant.name)} for quant in QUANTS.values()])
         return
-    table = _table("Type", "Bits/w", "Imatrix", "What it is", right=("Bits/w",))
-    for quant in QUANTS.values():
-        needed = "needed" if quant.needs_imatrix else ""
-        _add(table, quant.name, f"{quant.bits_per_weight:.2f}", needed, quant.description)
-    _console().print(table)
+    console = _console()
+    table = _table("Type", "Also", "Bits/w", "Imatrix", "For", right=("Bits/w",), whole=("Type", "Also"))
+    for group, heading in GROUPS.items():
+        _add(table, heading.partition(":")[0], style="bold")
+        for quant in QUANTS.values():
+            if quant.group == group:
+                needed = "needed" if quant.needs_imatrix else ""
+                also = " ".join(aliases(quant.name)).lower()
+                _add(table, f" {quant.name}", also, f"{quant.bits_per_weight:.2f}", needed, quant.description)
+    console.print(table)
+    for heading in GROUPS.values():
+        if ":" in heading:
+            console.print(Text(heading))
+    console.print("Bits per weight are those of Llama 3.1 8B; --dry-run shows a model's own.")
 
 
 def print_planned_sizes(sizes: Sequence[tuple[Quant, QuantizedSize]], *, as_json: bool) -> None:
     if as_json:
         print_json([{"quant": quant.name, **asdict(planned)} for quant, planned in sizes])
         return
-    numbers = ("Tensors", "Bits/w", "On a fallback type")
+    numbers = ("File", "Bits/w", "On a fallback type")
     table = _table("Type", *numbers, "Imatrix", right=numbers)
     for quant, planned in sizes:
         needed = "needed" if planned.needs_imatrix else ""
-        cells = (size(planned.tensor_bytes), f"{planned.bits_per_weight:.2f}", planned.n_fallback, needed)
+        cells = (size(planned.file_bytes), f"{planned.bits_per_weight:.2f}", planned.n_fallback, needed)
         _add(table, quant.name, *cells)
     _console().print(table)
 

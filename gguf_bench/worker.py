@@ -22,17 +22,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gguf_bench import offload, tiny_gguf
+from gguf_bench import offload
 from gguf_bench.engine import Engine
 from gguf_bench.errors import GgufBenchError, ModelError
 from gguf_bench.gguf_header import CacheShape, read_header
+from gguf_bench.llama import chunks as llama_chunks
 from gguf_bench.llama import devices as llama_devices
 from gguf_bench.llama import quantize as llama_quantize
+from gguf_bench.llama import quantize_imatrix as llama_imatrix
+from gguf_bench.llama.chunks import ChunkContext
 from gguf_bench.llama.context import PAD, Context, Layout
 from gguf_bench.llama.grammar import Grammar
 from gguf_bench.llama.model import Model
 from gguf_bench.llama.prompts import PromptMaker
 from gguf_bench.offload import Plan
+from gguf_bench.records import QuantizeOptions
 
 Job = Mapping[str, Any]
 Emit = Callable[..., None]
@@ -88,15 +92,18 @@ def _exit_with_parent() -> None:
 
 def inspect(job: Job, emit: Emit, _lines: Lines) -> None:
     """{path} -> facts of the file, read without its weights."""
-    model = Model(Path(job["path"]), metadata_only=True)
-    emit(
-        "inspected",
-        file_type=model.file_type,
-        bits_per_weight=8 * model.tensor_bytes / max(1, model.n_params),
-        n_params=model.n_params,
-        architecture=model.metadata("general.architecture") or "",
-        context_train=model.context_train,
-    )
+    emit("inspected", **_facts(Path(job["path"])))
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    model = Model(path, metadata_only=True)
+    return {
+        "file_type": model.file_type,
+        "bits_per_weight": 8 * model.tensor_bytes / max(1, model.n_params),
+        "n_params": model.n_params,
+        "architecture": model.metadata("general.architecture") or "",
+        "context_train": model.context_train,
+    }
 
 
 def devices(_job: Job, emit: Emit, _lines: Lines) -> None:
@@ -116,6 +123,8 @@ def probe(job: Job, emit: Emit, _lines: Lines) -> None:
 
     A build whose AMX code was miscompiled dies here with SIGSEGV when `extra_buffers` is true.
     """
+    from gguf_bench import tiny_gguf  # gguf takes its time to import, and this job alone needs it
+
     with tempfile.TemporaryDirectory() as folder:
         path = tiny_gguf.write(Path(folder) / "tiny.gguf")
         model = Model(path, extra_buffers=job["extra_buffers"])
@@ -124,25 +133,36 @@ def probe(job: Job, emit: Emit, _lines: Lines) -> None:
     emit("decoded")
 
 
-def quantize(job: Job, emit: Emit, _lines: Lines) -> None:
-    """{source, target, file_type, allow_requantize, dry_run} -> progress events, then the facts llama.cpp logged."""
-    told = 0.0
+def quantize(job: Job, emit: Emit, lines: Lines) -> None:
+    """{source, options, n_layers}, then {file_type, target, result} a line -> ready, then an answer a line.
 
-    def tell(number: int, count: int) -> None:
+    Without a `target` the answer says what the type comes to; with one, progress events come before the facts of the
+    file `result`, which is `target` or its first part.
+    """
+    options = QuantizeOptions(**{name: _tuples(value) for name, value in job["options"].items()})
+    importances = llama_imatrix.load(options) if options.imatrix is not None else None
+    emit("ready", llama_cpp=llama_devices.llama_version(), **(importances.facts if importances else {}))
+    source, told = Path(job["source"]), 0.0
+
+    def tell(number: int, name: str) -> None:
         nonlocal told
-        if number == count or time.monotonic() - told > PROGRESS_EVERY_SECONDS:
+        if time.monotonic() - told > PROGRESS_EVERY_SECONDS:
             told = time.monotonic()
-            emit("progress", done=number, total=count)
+            emit("progress", done=number, name=name)
 
-    facts = llama_quantize.quantize(
-        Path(job["source"]),
-        Path(job["target"]),
-        job["file_type"],
-        allow_requantize=job["allow_requantize"],
-        dry_run=job["dry_run"],
-        on_progress=tell,
-    )
-    emit("quantized", **asdict(facts))
+    for line in lines:
+        request = json.loads(line)
+        if request["target"] is None:
+            plan = llama_quantize.plan(source, request["file_type"], options, importances, job["n_layers"])
+            emit("planned", **asdict(plan))
+            continue
+        llama_quantize.write(source, Path(request["target"]), request["file_type"], options, importances, tell)
+        emit("written", **_facts(Path(request["result"])))
+
+
+def _tuples(value: Any) -> Any:
+    """What JSON made lists of."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def run(job: Job, emit: Emit, _lines: Lines) -> None:
@@ -252,6 +272,23 @@ def _seconds_per_token(model: Model, layout: Layout, tokens: Sequence[int]) -> t
     return prompt_seconds / len(tokens), statistics.median(step_seconds) / context.n_parallel
 
 
+def imatrix(job: Job, emit: Emit, _lines: Lines) -> None:
+    """{path, text, name, n_ctx, n_chunks, state, key, settings} -> loaded, progress; what was collected is in `state`.
+
+    Goes on from what `state` holds of the same `key`.
+    """
+    from gguf_bench.llama.imatrix import Collection  # brings gguf, which takes its time to import
+
+    collection = Collection(Path(job["state"]), job["key"], job["name"], job["n_ctx"])
+
+    def attempt(plan: Plan) -> tuple[Model, ChunkContext]:
+        model = _load(job, emit, plan)
+        return model, collection.context(model, llama_devices.physical_cores())
+
+    model, context = _with_layers(job, emit, attempt, llama_chunks.shape(job["n_ctx"]))
+    collection.collect(model, context, job["text"], job["n_chunks"], emit, _Beat(emit))
+
+
 class _Beat:
     """A sign of life for the parent, at most every BEAT_EVERY_SECONDS."""
 
@@ -312,21 +349,23 @@ def _text(model: Model, tokens: Iterable[int]) -> str:
     return b"".join(model.pieces[token] for token in tokens).decode("utf-8", "replace")
 
 
-def _with_layers(job: Job, emit: Emit, attempt: Callable[[Plan], T]) -> T:
+def _with_layers(job: Job, emit: Emit, attempt: Callable[[Plan], T], shape: CacheShape | None = None) -> T:
     """`attempt` with as many layers on GPUs as asked for, or as fit.
 
     "auto" starts from what fits by the file's sizes and the free memory, and steps down when model or context cannot be
     allocated, at last to the CPU; "all" and a number do what they say, or fail. The parent hears of each step.
+    `shape` is the context to make room for, where it is not that of the job's prompts.
     """
-    return offload.first_that_works(offload.plans_of(job) or _plans(job), attempt, emit)
+    return offload.first_that_works(offload.plans_of(job) or _plans(job, shape), attempt, emit)
 
 
-def _plans(job: Job) -> list[Plan]:
+def _plans(job: Job, shape: CacheShape | None) -> list[Plan]:
     wanted, devices = job["settings"]["gpu_layers"], llama_devices.devices()
     if wanted == "0" or (wanted == "auto" and not any(device.kind in ("gpu", "igpu") for device in devices)):
         return [Plan(0)]
     path = Path(job["path"])
-    return offload.plan(read_header(path), devices, wanted, _cache_shape(job, Model(path, metadata_only=True)))
+    shape = shape or _cache_shape(job, Model(path, metadata_only=True))
+    return offload.plan(read_header(path), devices, wanted, shape)
 
 
 def _cache_shape(job: Job, model: Model) -> CacheShape:
@@ -427,10 +466,11 @@ JOBS: Mapping[str, Callable[[Job, Emit, Lines], None]] = {
     "probe": probe,
     "quantize": quantize,
     "calibrate": calibrate,
+    "imatrix": imatrix,
     "run": run,
     "chat": chat,
 }
-TALKING_JOBS = ("chat",)
+TALKING_JOBS = ("chat", "quantize")
 """Jobs that go on reading their standard input, and so notice themselves when the parent is gone."""
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ LAYERS = {
         *("catalog", "gguf_files", "hub_files", "hub_token", "migrations"),
         # llama.cpp, and the child process it runs in
         *("llama", "chat_template", "engine", "worker", "child", "llama_build", "tiny_gguf", "gguf_header", "offload"),
+        "quantize_options",
         # tasks, and what they are made of
         "filing_text",
         *("tasks", "score", "excerpt", "baselines", "paired", "alike", "xbrl_gold"),
@@ -29,7 +30,10 @@ LAYERS = {
         *("query", "hub", "package", "convert", "upstream", "describe", "quantize", "run", "endpoint", "dataset"),
         *("store", "compare", "rescore", "calibrate", "edgar"),
     },
-    "joining": {"prepare", "results", "session", "pipeline", "dataset_import", "api", "browse", "doctor", "__init__"},
+    "joining": {
+        *("provenance", "prepare", "results", "session", "pipeline", "dataset_import", "api", "browse", "doctor"),
+        "__init__",
+    },
     # Tables and pages of what the joining modules found: they know their records, and none of those knows them.
     "showing": {"terminal", "report"},
     "commands": {"cli", "__main__"},

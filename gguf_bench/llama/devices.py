@@ -19,6 +19,11 @@ def version() -> str:
     return f"{llama_cpp.__version__} (ggml {libggml.ggml_version().decode()})"
 
 
+def llama_version() -> str:
+    """llama.cpp's own version: '0.5.0-dev'."""
+    return str(llama_cpp.llama_version().decode())
+
+
 def system_info() -> str:
     """The CPU and GPU features this build uses, as llama.cpp prints them."""
     return str(llama_cpp.llama_print_system_info().decode())

@@ -3,66 +3,198 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import llama_cpp
 
 from gguf_bench.errors import QuantizeError
+from gguf_bench.gguf_header import BLOCKS
 from gguf_bench.llama.log import log
+from gguf_bench.llama.quantize_imatrix import Importances
+from gguf_bench.quantize_options import NEED_IMATRIX, OUTPUT, TOKEN_EMBEDDINGS, Override, old_name
+from gguf_bench.records import QuantizeOptions
+
+# What llama.cpp logs of a tensor, in a dry run with the type it would get where that is another one.
+_TENSOR = re.compile(
+    r"\[\s*(?P<number>\d+)/\s*\d+\] (?P<name>.*?)\s+- \[(?P<shape>[\d, ]+)\], type =\s*(?P<type>\S+), "
+    r"(?:size =\s*[\d.]+ MiB -> +[\d.]+ MiB \((?P<new>\S+)\))?"
+)
+_LOW_BITS = ("IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S")
+"""Types that llama.cpp refuses to make of a layer's tensor without importances (tensor_requires_imatrix)."""
+Q2_K_S = 21
 
 
 @dataclass(frozen=True, slots=True)
-class QuantizeFacts:
-    """What llama.cpp logged about a quantization: the bytes of all tensors, and how many took a fallback type.
+class PlannedTensor:
+    """A tensor and the type it will get; `shape` in ggml's order, types by ggml's names ("Q4_K")."""
 
-    `needs_imatrix` is what a dry run found out; the real thing fails instead.
-    """
+    name: str
+    shape: tuple[int, ...]
+    old_type: str
+    new_type: str
 
-    tensor_bytes: int
-    bits_per_weight: float
+    @property
+    def n_bytes(self) -> int:
+        _, per_block, block_bytes = BLOCKS[self.new_type]
+        return math.prod(self.shape) // per_block * block_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What llama.cpp's dry run came to. `uncovered` names tensors that the importance matrix has nothing of."""
+
+    tensors: list[PlannedTensor]
     n_fallback: int
     needs_imatrix: bool
+    uncovered: list[str]
 
 
-def quantize(
+def plan(
+    source: Path, file_type: int, options: QuantizeOptions, importances: Importances | None, n_layers: int
+) -> Plan:
+    """What `write` would make of `source`, a model of `n_layers`. Nothing is written.
+
+    Raises QuantizeError with llama.cpp's reason, or where an importance matrix is of another model.
+    """
+    tensors: list[PlannedTensor] = []
+
+    def hear(line: str) -> None:
+        if found := _TENSOR.match(line):
+            shape = tuple(int(size) for size in found["shape"].split(","))
+            old_type = found["type"].upper()
+            tensors.append(PlannedTensor(found["name"], shape, old_type, (found["new"] or old_type).upper()))
+
+    _run(source, source, file_type, options, importances, dry_run=True, hear=hear)
+    fallback = log().last_match(r"(\d+) of \d+ tensor\(s\) required fallback")
+    lacking, uncovered = log().last_match("will require an imatrix") is not None, []
+    for tensor in tensors:
+        if tensor.new_type == tensor.old_type or tensor.new_type in ("F32", "F16", "BF16"):
+            continue
+        if _has_importances(tensor, options, importances, n_layers):
+            continue
+        is_edge = tensor.name in (OUTPUT, *TOKEN_EMBEDDINGS)
+        low_bits = tensor.new_type in _LOW_BITS or (tensor.new_type == "Q2_K" and file_type == Q2_K_S)
+        lacking = lacking or tensor.new_type in NEED_IMATRIX or (low_bits and not is_edge)
+        if importances is not None and not is_edge:
+            uncovered.append(tensor.name)
+    return Plan(tensors, int(fallback.group(1)) if fallback else 0, lacking, uncovered)
+
+
+def _has_importances(
+    tensor: PlannedTensor, options: QuantizeOptions, importances: Importances | None, n_layers: int
+) -> bool:
+    """Raises QuantizeError where they are of another shape; of token embeddings llama.cpp passes them over then."""
+    name = old_name(tensor.name, options, n_layers)
+    found = None if importances is None else importances.weights.get(name)
+    if found is None:
+        return False
+    wanted = tensor.shape[0] * (tensor.shape[2] if len(tensor.shape) > 2 else 1)
+    if len(found) != wanted and tensor.name not in TOKEN_EMBEDDINGS:
+        raise QuantizeError(
+            f"{options.imatrix} has {len(found)} importances for {name}, which has {wanted} columns",
+            hint="it was computed on another model",
+        )
+    return len(found) == wanted
+
+
+def write(
     source: Path,
     target: Path,
     file_type: int,
-    *,
-    n_threads: int = 0,
-    allow_requantize: bool = False,
-    dry_run: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> QuantizeFacts:
+    options: QuantizeOptions,
+    importances: Importances | None,
+    on_tensor: Callable[[int, str], None],
+) -> None:
     """Quantize `source` to `target` through llama_model_quantize: the bytes are llama-quantize's.
 
-    `on_progress` hears (tensor number, tensors), read from the log, which is llama.cpp's only sign of progress.
-    `dry_run` writes nothing and only says the size. Raises QuantizeError with llama.cpp's reason.
+    With `options.keep_split`, `target` is what the names of the parts begin with. `on_tensor` hears (number, name) of
+    each tensor done, read from the log, which is llama.cpp's only sign of progress. Raises QuantizeError with its
+    reason.
     """
-    params = llama_cpp.llama_model_quantize_default_params()
-    params.nthread, params.ftype = n_threads, file_type
-    params.allow_requantize, params.dry_run = allow_requantize, dry_run
 
     def hear(line: str) -> None:
-        match = re.match(r"\[\s*(\d+)/\s*(\d+)\]", line)
-        if match and on_progress is not None:
-            on_progress(int(match.group(1)), int(match.group(2)))
+        if found := _TENSOR.match(line):
+            on_tensor(int(found["number"]), found["name"])
 
+    _run(source, target, file_type, options, importances, dry_run=False, hear=hear)
+
+
+def _run(
+    source: Path,
+    target: Path,
+    file_type: int,
+    options: QuantizeOptions,
+    importances: Importances | None,
+    *,
+    dry_run: bool,
+    hear: Callable[[str], None],
+) -> None:
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.nthread, params.ftype, params.dry_run = options.n_threads, file_type, dry_run
+    params.allow_requantize, params.keep_split = options.allow_requantize, options.keep_split
+    params.quantize_output_tensor, params.pure = not options.leave_output_tensor, options.pure
+    if options.output_tensor_type is not None:
+        params.output_tensor_type = _ggml_type(options.output_tensor_type)
+    if options.token_embedding_type is not None:
+        params.token_embedding_type = _ggml_type(options.token_embedding_type)
+    if options.max_buffer_mib is not None:
+        params.max_buf_size = options.max_buffer_mib * 2**20
+    overrides: list[Override] = [(key, value) for key, value in options.override_kv]
+    if importances is not None:
+        assert options.imatrix is not None
+        overrides += importances.overrides(options.imatrix)
+        params.imatrix = _imatrix(importances)
+    if overrides:
+        params.kv_overrides = _kv_overrides(overrides)
+    if options.tensor_types:
+        params.tt_overrides = _tensor_overrides(options.tensor_types)
+    if options.prune_layers:
+        params.prune_layers = (ctypes.c_int32 * (len(options.prune_layers) + 1))(*options.prune_layers, -1)
     log().errors.clear()
+    log().recent.clear()
     log().on_line = hear
     code = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(params))
     log().on_line = None
     if code != 0:
         raise QuantizeError(f"llama.cpp cannot quantize {source.name}{log().why()}")
-    size = log().last_match(r"quant size\s*=\s*([\d.]+) MiB \(([\d.]+) BPW\)")
-    fallback = log().last_match(r"(\d+) of \d+ tensor\(s\) required fallback")
-    return QuantizeFacts(
-        tensor_bytes=round(float(size.group(1)) * 2**20) if size else 0,
-        bits_per_weight=float(size.group(2)) if size else 0.0,
-        n_fallback=int(fallback.group(1)) if fallback else 0,
-        needs_imatrix=log().last_match("will require an imatrix") is not None,
-    )
+
+
+def _ggml_type(name: str) -> int:
+    return BLOCKS[name][0]
+
+
+def _imatrix(importances: Importances) -> Any:
+    array = (llama_cpp.llama_model_imatrix_data * (len(importances.weights) + 1))()
+    for item, (name, values) in zip(array, importances.weights.items(), strict=False):
+        item.name, item.size = name.encode(), len(values)
+        item.data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))  # keeps `values` alive
+    return array
+
+
+def _kv_overrides(overrides: Sequence[Override]) -> Any:
+    array = (llama_cpp.llama_model_kv_override * (len(overrides) + 1))()
+    for item, (key, value) in zip(array, overrides, strict=False):
+        item.key = key.encode()
+        match value:
+            case bool():
+                item.tag, item.value.val_bool = llama_cpp.LLAMA_KV_OVERRIDE_TYPE_BOOL, value
+            case int():
+                item.tag, item.value.val_i64 = llama_cpp.LLAMA_KV_OVERRIDE_TYPE_INT, value
+            case float():
+                item.tag, item.value.val_f64 = llama_cpp.LLAMA_KV_OVERRIDE_TYPE_FLOAT, value
+            case str():
+                item.tag, item.value.val_str = llama_cpp.LLAMA_KV_OVERRIDE_TYPE_STR, os.fsencode(value)
+    return array
+
+
+def _tensor_overrides(tensor_types: Sequence[tuple[str, str]]) -> Any:
+    array = (llama_cpp.llama_model_tensor_override * (len(tensor_types) + 1))()
+    for item, (pattern, type_name) in zip(array, tensor_types, strict=False):
+        item.pattern, item.type = pattern.encode(), _ggml_type(type_name)
+    return array
