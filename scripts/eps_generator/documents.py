@@ -39,24 +39,27 @@ TAGS = {
 }
 
 
-def generate(per_tier: int = PER_TIER) -> Iterator[dict[str, Any]]:
-    """The records of the dataset in their order."""
+def generate(per_tier: int = PER_TIER, *, dataset: str = DATASET, companies_from: int = 0) -> Iterator[dict[str, Any]]:
+    """The records of the dataset in their order.
+
+    Another `dataset` has other documents; they are of other companies where `companies_from` (below 960) says so.
+    """
     for place, tier in enumerate(TIERS):
         for number in range(per_tier):
-            yield _record(place, tier, number)
+            yield _record(place, tier, number, dataset, companies_from)
 
 
-def themes(tier: str) -> list[str]:
+def themes(tier: str, dataset: str = DATASET) -> list[str]:
     """The theme of each document of a tier, of 100 and then from the start again."""
     counts = THEMES[tier].split()
     made = [theme for theme, count in zip(counts[::2], counts[1::2], strict=True) for _ in range(int(count))]
-    Random(f"{DATASET}/{tier}/themes").shuffle(made)
+    Random(f"{dataset}/{tier}/themes").shuffle(made)
     return made
 
 
-def _reports_twice(tier: str, number: int) -> tuple[int, int]:
+def _reports_twice(tier: str, number: int, dataset: str) -> tuple[int, int]:
     """The document that a company was drawn for, and which of its reports this is: of four standard ones two are one's."""
-    order = themes(tier)
+    order = themes(tier, dataset)
     alike = [i for i, theme in enumerate(order) if theme == "standard"]
     place = alike.index(number % 100) if number % 100 in alike else -1
     if place >= 0 and place % 4 == 1:
@@ -65,20 +68,20 @@ def _reports_twice(tier: str, number: int) -> tuple[int, int]:
     return number, 0 if twin else -1
 
 
-def _record(place: int, tier: str, number: int) -> dict[str, Any]:
-    theme = themes(tier)[number % 100]
-    first, report = _reports_twice(tier, number)
-    profile = Random(f"{DATASET}/{tier}/{first}/company")
-    random = Random(f"{DATASET}/{tier}/{number}")
+def _record(place: int, tier: str, number: int, dataset: str, companies_from: int) -> dict[str, Any]:
+    theme = themes(tier, dataset)[number % 100]
+    first, report = _reports_twice(tier, number, dataset)
+    profile = Random(f"{dataset}/{tier}/{first}/company")
+    random = Random(f"{dataset}/{tier}/{number}")
     style = _style(profile, tier, theme)
     sector = {"bank": BANK, "ffo": REALTY}.get(theme) or (
         BANK if theme == "core" and style.symbol == "$" and profile.random() < 0.5 else None
     )
-    company = draw_company(profile, place + 3 * first, style.symbol, sector)
+    company = draw_company(profile, companies_from + place + 3 * first, style.symbol, sector)
     calendar = _calendar(profile, theme, company, style)
-    identity = f"{DATASET}-{tier}-{number + 1:03d}"
+    identity = f"{dataset}-{tier}-{number + 1:03d}"
     if theme == "other":
-        place_of_kind = TIERS.index(tier) * 5 + themes(tier)[: number % 100].count("other")
+        place_of_kind = TIERS.index(tier) * 5 + themes(tier, dataset)[: number % 100].count("other")
         return without_eps(tier, identity, place_of_kind, random, company, calendar, style)
     ledgers, share = _books(profile, tier, theme, style, company, calendar, reports=2 if report >= 0 else 1)
     ledger = ledgers[max(report, 0)]
