@@ -14,28 +14,29 @@ ROOT = Path(__file__).parent.parent
 
 # From the bottom up. A module imports from rows above its own in this table, and from its own row too, save in STAGES.
 LAYERS = {
-    "foundation": {"errors", "records", "paths", "progress", "quants"},
+    "foundation": {"errors", "records", "paths", "progress", "quants", "units"},
     "shared": {
         # models.yaml and files
         *("catalog", "gguf_files", "hub_files", "hub_token", "migrations"),
         # llama.cpp, and the child process it runs in
         *("llama", "chat_template", "engine", "worker", "child", "llama_build", "tiny_gguf", "gguf_header", "offload"),
         "quantize_options",
+        *("imatrix_file", "texts"),
         # tasks, and what they are made of
         "filing_text",
         *("tasks", "score", "excerpt", "baselines", "paired", "alike", "xbrl_gold"),
-        *("sqlite_errors", "queries", "vram"),
+        *("sqlite_errors", "sqlite_reading", "queries", "vram"),
     },
     "stages": {
         *("query", "hub", "package", "convert", "upstream", "describe", "quantize", "run", "endpoint", "dataset"),
-        *("store", "compare", "rescore", "calibrate", "edgar"),
+        *("store", "compare", "families", "recommend", "rescore", "calibrate", "edgar", "imatrix"),
     },
     "joining": {
         *("provenance", "prepare", "results", "session", "pipeline", "dataset_import", "api", "browse", "doctor"),
         "__init__",
     },
     # Tables and pages of what the joining modules found: they know their records, and none of those knows them.
-    "showing": {"terminal", "report"},
+    "showing": {"terminal", "report", "export"},
     "commands": {"cli", "__main__"},
 }
 STAGES = "stages"

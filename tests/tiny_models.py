@@ -1,4 +1,7 @@
-"""Tiny GGUF models of families that our converters do not write: a recurrent one and a mixed one, no vocabulary."""
+"""Tiny GGUF models of families that our converters do not write: a recurrent one and a mixed one, no vocabulary.
+
+And Llamas that read text, dense or of experts: their vocabulary is the 256 bytes.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,21 @@ import gguf
 import numpy as np
 
 
-def write_model(path: Path, architecture: str, keys: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) -> Path:
+def write_model(
+    path: Path,
+    architecture: str,
+    keys: Mapping[str, Any],
+    tensors: Mapping[str, tuple[int, ...]],
+    *,
+    reads_bytes: bool = False,
+) -> Path:
     """A model of random weights; `tensors` have numpy's order of dimensions."""
     random = np.random.default_rng(0)
     writer = gguf.GGUFWriter(path, architecture)
-    writer.add_tokenizer_model("no_vocab")
+    if reads_bytes:
+        _add_bytes(writer)
+    else:
+        writer.add_tokenizer_model("no_vocab")
     for key, value in {"vocab_size": 64, "context_length": 1 << 20, **keys}.items():
         add = {list: writer.add_array, float: writer.add_float32}.get(type(value), writer.add_uint32)
         add(f"{architecture}.{key}", value)
@@ -91,3 +104,52 @@ def lfm2(path: Path) -> Path:
         "shortconv.l_cache": kernel,
     }
     return write_model(path, "lfm2", keys, tensors)
+
+
+N_BYTE_TOKENS = 259
+
+
+def _add_bytes(writer: gguf.GGUFWriter) -> None:
+    """A SentencePiece vocabulary of single bytes behind <unk>, <s> and </s>; a prompt begins with <s>."""
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))])
+    writer.add_token_scores([0.0] * N_BYTE_TOKENS)
+    writer.add_token_types([2, 3, 3] + [6] * 256)  # unknown, control, bytes
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    writer.add_add_bos_token(True)
+    writer.add_add_space_prefix(False)
+
+
+def llama(path: Path, *, n_experts: int = 0, n_layers: int = 2, width: int = 64, feed_forward: int = 96) -> Path:
+    """A Llama that reads bytes; with `n_experts` each token goes through two of them."""
+    layer: dict[str, tuple[int, ...]] = {
+        "attn_norm": (width,),
+        "attn_q": (width, width),
+        "attn_k": (width // 2, width),
+        "attn_v": (width // 2, width),
+        "attn_output": (width, width),
+        "ffn_norm": (width,),
+    }
+    experts = (n_experts,) if n_experts else ()
+    suffix = "_exps" if n_experts else ""
+    layer |= {f"ffn_{name}{suffix}": (*experts, feed_forward, width) for name in ("gate", "up")}
+    layer |= {f"ffn_down{suffix}": (*experts, width, feed_forward)}
+    keys = {
+        "vocab_size": N_BYTE_TOKENS,
+        "context_length": 4096,
+        "block_count": n_layers,
+        "embedding_length": width,
+        "feed_forward_length": feed_forward,
+        "attention.head_count": 4,
+        "attention.head_count_kv": 2,
+        "attention.layer_norm_rms_epsilon": 1e-5,
+        "rope.dimension_count": width // 4,
+    }
+    if n_experts:
+        layer |= {"ffn_gate_inp": (n_experts, width)}
+        keys |= {"expert_count": n_experts, "expert_used_count": 2}
+    tensors = {f"blk.{n}.{name}.weight": shape for n in range(n_layers) for name, shape in layer.items()}
+    tensors |= {"token_embd.weight": (N_BYTE_TOKENS, width), "output.weight": (N_BYTE_TOKENS, width)}
+    return write_model(path, "llama", keys, tensors | {"output_norm.weight": (width,)}, reads_bytes=True)
