@@ -18,7 +18,8 @@ from typing import Any
 
 from gguf_bench import convert as convert_stage
 from gguf_bench import endpoint as endpoint_stage
-from gguf_bench import llama_build, provenance, upstream
+from gguf_bench import imatrix as imatrix_stage
+from gguf_bench import llama_build, provenance, texts, upstream
 from gguf_bench import quantize as quantize_stage
 from gguf_bench.baselines import BASELINES
 from gguf_bench.catalog import hub_id_mistake
@@ -41,9 +42,13 @@ from gguf_bench.records import (
     QuantizeOptions,
 )
 from gguf_bench.store import Row, Store
+from gguf_bench.texts import Text
 
 DEFAULT_QUANT = "Q4_K_M"
 """What a checkpoint is run as when nobody says otherwise."""
+
+EPS = "eps"
+"""Instead of the file of an importance matrix: that of the text of the EPS domain that comes with the package."""
 
 PLAIN = QuantizeOptions()
 """Quantized as llama-quantize does without options."""
@@ -210,6 +215,28 @@ def _converted_adapter(
     return _recorded(path, store, repo, commit, made_by="converted", made_with=made_with, look=describe_adapter)
 
 
+def imatrix(
+    spec: ModelSpec,
+    text: Text,
+    target: Path,
+    store: Store,
+    *,
+    n_chunks: int | None = None,
+    gpu_layers: str = "auto",
+    progress: Progress = SILENT,
+) -> imatrix_stage.Computed:
+    """The importance matrix of what the model is quantized from, on `text`, written to `target`; see `imatrix.compute`.
+
+    What the text did not reach is said.
+    """
+    source = _source(spec, store, progress)
+    progress.say(f"computing the importance matrix of {source.path.name} on {text.name}")
+    made = imatrix_stage.compute(source, text, target, n_chunks=n_chunks, gpu_layers=gpu_layers, progress=progress)
+    if line := made.coverage.line():
+        progress.say(line)
+    return made
+
+
 def quantize(
     spec: ModelSpec,
     quants: Sequence[Quant],
@@ -226,6 +253,7 @@ def quantize(
     source = _source(spec, store, progress)
     options = _as_allowed(spec, options)
     quantize_stage.check(source, options)
+    options = _with_eps_imatrix(spec, source, options, store, progress)
     made = _quantized(source, quants, store, folder, options, progress)
     return [made[quant.name].path for quant in quants]
 
@@ -240,12 +268,29 @@ def planned_sizes(
 ) -> list[tuple[Quant, QuantizedSize]]:
     """What `quantize` would come to, smallest first, without writing anything but the converted source."""
     source = _source(spec, store, progress)
-    with Quantizer(source, _as_allowed(spec, options)) as quantizer:
+    options = _with_eps_imatrix(spec, source, _as_allowed(spec, options), store, progress)
+    with Quantizer(source, options) as quantizer:
         return _planned(quantizer, quants, progress)
 
 
 def _as_allowed(spec: ModelSpec, options: QuantizeOptions) -> QuantizeOptions:
     return replace(options, allow_requantize=options.allow_requantize or _has_no_better_source(spec))
+
+
+def _with_eps_imatrix(
+    spec: ModelSpec, source: GgufFile, options: QuantizeOptions, store: Store, progress: Progress
+) -> QuantizeOptions:
+    """`options` with a file in the place of the word EPS: in the cache by source, text and llama.cpp, else computed.
+
+    A dry run needs it, too: with importances llama.cpp chooses other types.
+    """
+    if options.imatrix != EPS:
+        return options
+    text = texts.built_in(texts.CALIBRATION)
+    path = cache_folder() / "imatrix" / f"{source.path.stem}-{imatrix_stage.key(source, text)[:12]}.gguf"
+    if not path.exists():
+        imatrix(spec, text, path, store, progress=progress)
+    return replace(options, imatrix=str(path))
 
 
 def _planned(quantizer: Quantizer, quants: Iterable[Quant], progress: Progress) -> list[tuple[Quant, QuantizedSize]]:

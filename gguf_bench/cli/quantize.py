@@ -38,7 +38,11 @@ TENSOR_TYPE = Typed("tensor_type", "TYPE")
 @click.argument("model", required=False)
 @quant_option
 @click.option("--allow-requantize", is_flag=True, help="Quantize a file that is quantized already.")
-@click.option("--imatrix", metavar="FILE", help="Importance matrix, in llama.cpp's GGUF or older .dat form.")
+@click.option(
+    "--imatrix",
+    metavar="FILE|eps",
+    help="Importance matrix, in llama.cpp's GGUF or older .dat form; eps computes it on texts like those scored.",
+)
 @click.option("--include-weights", multiple=True, metavar="NAME", help="Use it only for tensors with NAME in theirs.")
 @click.option("--exclude-weights", multiple=True, metavar="NAME", help="Do not use it for tensors with NAME in theirs.")
 @click.option("--pure", is_flag=True, help="One type for all tensors, no mixture.")
