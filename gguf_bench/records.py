@@ -13,6 +13,9 @@ Provider = Literal["huggingface", "package", "file", "openai"]
 FIELDS = ("basic", "diluted", "adjusted")
 """The three figures of an answer, in the order they are asked for."""
 
+FAMILY_COLUMNS = {"group": "model_group", "base_model": "base_model", "quant": "quant", "parameters": "parameters"}
+"""What contenders can be taken together by, and the column of a leaderboard that says it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
@@ -291,6 +294,12 @@ class Verdict:
     worse_only: int
     exact_p_value: float
 
+    def seen_from(self, name: str) -> tuple[float, float, float]:
+        """By how much `name`, one of the pair, is better than the other: (difference, low, high)."""
+        if name == self.better:
+            return self.difference, self.low, self.high
+        return -self.difference, -self.high, -self.low
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
@@ -302,7 +311,8 @@ class Comparison:
     "eps_score": x}}, empty where the documents are of none. `verdicts` are about the contenders that were asked for.
     `excerpts` says how many of the `gold_figures` stand in the excerpts (`gold_kept`) of how many documents
     (`n_documents`), and which fields of which document do not (`lost`); None where an earlier version made the run.
-    `remarks` are what has to be known of several runs beside each other, a sentence each.
+    `base_model` is what its model is called without its type, `parameters` how many it has ('135M'). `remarks` are what
+    has to be known of several runs beside each other, a sentence each; where `speeds_compare` is false one says why.
     """
 
     runs: Sequence[Mapping[str, Any]]
@@ -310,11 +320,103 @@ class Comparison:
     verdicts: list[Verdict]
     excerpts: Mapping[str, Any] | None = None
     remarks: Sequence[str] = ()
+    speeds_compare: bool = True
 
     @property
     def run(self) -> Mapping[str, Any]:
         """The newest of `runs`."""
         return self.runs[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """Contenders that share something: its `value` ('' where they say none), and the best of them by name.
+
+    Scores are None where none of them has one; `n_unscored` failed or did not finish.
+    """
+
+    value: str
+    best: str | None
+    eps_score: float | None
+    mean_eps_score: float | None
+    n_scored: int
+    n_unscored: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizationCost:
+    """What a file loses and saves `beside` the one of the highest precision of the same base model, by name.
+
+    `score_lost` with `low` and `high` is a difference of scores (0 … 1), paired, `shown` as of Verdict. `size_saved` is
+    a share of the larger file; `times_as_fast` None where a speed is not known.
+    """
+
+    base_model: str
+    name: str
+    quant: str
+    beside: str
+    bits_per_weight: float
+    size_bytes: int
+    size_saved: float
+    score_lost: float
+    low: float
+    high: float
+    shown: bool
+    times_as_fast: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a recommended file has to keep to. `margin` is the loss of score (0 … 1) that does not matter."""
+
+    margin: float = 0.02
+    max_size_bytes: int | None = None
+    max_memory_bytes: int | None = None
+    min_documents_per_minute: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A contender that might be recommended, and the `reason` why it is not ('' where it is).
+
+    `behind`, `low` and `high` are by how much the best is better (score, 0 … 1). `within` says whether it is "shown" to
+    be within the margin, "refuted", or "open"; None where that was not asked. Where it is open, about
+    `documents_needed` might show it. The fronts are of files that fit the limits: score against size, and speed.
+    """
+
+    name: str
+    model: str
+    quant: str | None
+    eps_score: float | None
+    size_bytes: int | None
+    documents_per_minute: float | None
+    memory_bytes: int | None
+    behind: float | None
+    low: float | None
+    high: float | None
+    within: Literal["shown", "open", "refuted"] | None
+    documents_needed: int | None
+    on_size_front: bool
+    on_speed_front: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """The files to run, by name, and all the others with the reason why not, best score first.
+
+    `best` has the highest score of those that fit the limits. `commands` run what is recommended, by name. `runs` are
+    rows of `runs`, oldest first.
+    """
+
+    limits: Limits
+    best: str | None
+    smallest: str | None
+    fastest: str | None
+    candidates: Sequence[Candidate]
+    remarks: Sequence[str] = ()
+    commands: Mapping[str, str] = field(default_factory=dict)
+    runs: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gguf_bench import compare as compare_stage
 from gguf_bench import rescore as rescore_stage
 from gguf_bench.alike import Entry, require_alike, speed_differences
-from gguf_bench.errors import StoreError
+from gguf_bench.errors import ComparisonError, StoreError
+from gguf_bench.families import base_models, parameters
 from gguf_bench.paired import differences
 from gguf_bench.progress import Progress
+from gguf_bench.recommend import recommend
 from gguf_bench.records import (
     Comparison,
     Document,
+    Limits,
+    Recommendation,
     Score,
 )
 from gguf_bench.rescore import Rescored, RescoredContender
@@ -23,35 +29,136 @@ from gguf_bench.store import Row, Store
 from gguf_bench.tasks import TASKS, Task
 
 
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    """What the store holds of runs that are alike: rows of `Comparison.leaderboard`, and scores by name and document.
+
+    Only contenders that finished have scores here.
+    """
+
+    runs: list[Row]
+    leaderboard: list[Row]
+    scores: Mapping[str, Mapping[str, float]]
+    companies: Mapping[str, str]
+    remarks: list[str]
+    speeds_compare: bool
+
+
 def comparison(run_ids: Sequence[int], store: Store) -> Comparison:
     """The stored results of one run, or of several beside each other.
 
     Raises StoreError when there is no such run, ComparisonError when their scores cannot be compared.
     """
+    found = _gathered(run_ids, store)
+    asked = {row["name"]: found.scores[row["name"]] for row in found.leaderboard if _is_compared(row)}
+    return Comparison(
+        runs=found.runs,
+        leaderboard=found.leaderboard,
+        verdicts=differences(asked, found.companies),
+        excerpts=_recall(next(filter(None, (store.excerpts(run["id"]) for run in reversed(found.runs))), [])),
+        remarks=found.remarks,
+        speeds_compare=found.speeds_compare,
+    )
+
+
+def recommendation(run_ids: Sequence[int], store: Store, limits: Limits) -> Recommendation:
+    """The file of these runs to use within `limits`, and the command that runs it; see `recommend.recommend`.
+
+    Raises what `comparison` does, and ComparisonError for a least speed where speeds do not compare.
+    """
+    found = _gathered(run_ids, store)
+    if limits.min_documents_per_minute is not None and not found.speeds_compare:
+        raise ComparisonError(found.remarks[0], hint="ask without a least speed")
+    advice = recommend(
+        found.leaderboard, differences(found.scores, found.companies), limits, speeds_compare=found.speeds_compare
+    )
+    rows = {row["name"]: row for row in found.leaderboard}
+    chosen = [name for name in dict.fromkeys((advice.smallest, advice.fastest)) if name is not None]
+    return replace(
+        advice,
+        runs=found.runs,
+        remarks=[*found.remarks, *advice.remarks],
+        commands={name: _command(store.contender(rows[name]["contender_id"]), store) for name in chosen},
+    )
+
+
+def newest_run(store: Store) -> list[int]:
+    """The id of the newest run. Raises StoreError where there is none."""
+    if not (runs := store.runs()):
+        raise StoreError(f"there is no run in {store.path}", hint="`gguf-bench compare MODEL` makes one")
+    return [runs[0]["id"]]
+
+
+def _is_compared(row: Row) -> bool:
+    return bool(row["asked"]) and row["status"] == "finished"
+
+
+def _command(contender: Row, store: Store) -> str:
+    """A llama-server that answers as the contender did: its file, context and kernels, one document at a time."""
+    settings = store.run(contender["run_id"])["settings"]
+    words = ["llama-server", "-m", _path(contender["file_sha256"], store)]
+    if contender["adapter_sha256"]:
+        words += ["--lora", _path(contender["adapter_sha256"], store)]
+    if contender["n_ctx"]:
+        words += ["-c", str(contender["n_ctx"])]
+    if contender["gpu_layers"]:
+        words += ["-ngl", str(contender["gpu_layers"])]
+    if "flash_attention" in settings:
+        words += ["-fa", "on" if settings["flash_attention"] else "off"]
+    if settings.get("kv_type", "f16") != "f16":
+        words += ["-ctk", settings["kv_type"], "-ctv", settings["kv_type"]]
+    return shlex.join([*words, "-np", "1", "--temp", "0"])
+
+
+def _path(sha256: str, store: Store) -> str:
+    return str((store.artifact(sha256) or {"path": sha256})["path"])
+
+
+def _gathered(run_ids: Sequence[int], store: Store) -> _Gathered:
     runs = [store.run(run_id) for run_id in sorted(set(run_ids))]
     contenders = {row["id"]: row for run in runs for row in store.contenders(run["id"])}
-    remarks: list[str] = []
     board = [row for run in runs for row in store.leaderboard(run["id"])]
+    remarks: list[str] = []
+    differing: list[str] = []
     if len(runs) > 1:
         entries = [_entry(run, store) for run in runs]
         require_alike(entries)
         if differing := speed_differences(entries):
             remarks.append(f"speeds and memory of these runs do not compare: {', '.join(differing)} differ")
         board = sorted(_each_once(board, contenders, store), key=_place)
-    newest = runs[-1]["id"]
-    tiers, names = store.tiers(newest), _names(board)
+    names = _names(board)
     scores = {name: store.scores(row["contender_id"]) for name, row in names.items() if row["status"] == "finished"}
-    asked = {name: own for name, own in scores.items() if names[name]["asked"]}
-    return Comparison(
+    tiers = store.tiers(runs[-1]["id"])
+    artifacts = _artifacts(contenders.values(), store)
+    models = base_models([contenders[row["contender_id"]] for row in board], artifacts)
+    return _Gathered(
         runs=runs,
         leaderboard=[
-            {**row, "tiers": compare_stage.by_tier(scores.get(name, {}), tiers), "name": name}
+            {
+                **row,
+                "tiers": compare_stage.by_tier(scores.get(name, {}), tiers),
+                "name": name,
+                "base_model": models[row["contender_id"]],
+                "parameters": parameters(contenders[row["contender_id"]], artifacts),
+            }
             for name, row in names.items()
         ],
-        verdicts=differences(asked, store.companies(newest)),
-        excerpts=_recall(next(filter(None, (store.excerpts(run["id"]) for run in reversed(runs))), [])),
+        scores=scores,
+        companies=store.companies(runs[-1]["id"]),
         remarks=remarks,
+        speeds_compare=not differing,
     )
+
+
+def _artifacts(contenders: Iterable[Row], store: Store) -> dict[str, Row]:
+    """The files that contenders ran, and those that they were made of, by sha256."""
+    found: dict[str, Row] = {}
+    for contender in contenders:
+        sha256 = contender["file_sha256"]
+        while sha256 and sha256 not in found and (artifact := store.artifact(sha256)) is not None:
+            found[sha256] = artifact
+            sha256 = artifact["parent_sha256"]
+    return found
 
 
 def _entry(run: Row, store: Store) -> Entry:

@@ -122,7 +122,7 @@ def size(size_bytes: float | None) -> str:
 def print_comparison(comparison: Comparison, *, as_json: bool, by: str | None = None) -> None:
     """The leaderboard of runs, what went wrong in them, and what their differences show.
 
-    With `by`, of `families.COLUMNS`, the best of each family and what quantizing costs besides.
+    With `by`, of FAMILY_COLUMNS, the best of each family and what quantizing costs besides.
     """
     in_families = families(comparison.leaderboard, by) if by else []
     costs = quantization_costs(comparison.leaderboard, comparison.verdicts) if by else []
@@ -273,7 +273,7 @@ def _points(pair: Verdict) -> str:
 
 def _model(row: Row) -> str:
     """The model, with what tells it from one of the same name and type in another run."""
-    return str(row["model"]) + row["name"].removeprefix(" ".join(filter(None, [row["model"], row["quant"]])))
+    return f"{row['model']}{row['name'].removeprefix(' '.join(filter(None, [row['model'], row['quant']])))}"
 
 
 def _leaderboard_cells(row: Row, *, priced: bool) -> Iterator[str]:
@@ -322,14 +322,16 @@ def print_recommendation(advice: Recommendation, *, as_json: bool) -> None:
     for words, name in _chosen(advice).items():
         console.print(Text(f"the {words} file within {_margin(advice)} of the best: {printable(name)}"), style="bold")
         console.print(Text(f"  {printable(advice.commands[name])}"), soft_wrap=True)
+    for remark in advice.remarks:
+        console.print(Text(printable(remark)))
     numbers = ("Size", "Memory", "Docs/min", "EPS", "Behind [95 %]")
     table = _table("Model", "Quant", *numbers, "In front", right=numbers)
     for each in advice.candidates:
         _add(table, *_candidate_cells(each, advice))
     console.print(table)
-    reasons = (f"not {each.name}: {each.reason}" for each in advice.candidates if each.reason)
-    for line in (*reasons, *advice.remarks):
-        console.print(Text(printable(line)))
+    for each in advice.candidates:
+        if each.reason:
+            console.print(Text(printable(f"not {each.name}: {each.reason}")))
 
 
 def _chosen(advice: Recommendation) -> dict[str, str]:

@@ -197,10 +197,12 @@ def test_remarks_name_a_contender_as_verdicts_do(capsys: pytest.CaptureFixture[s
         ]
     )
     row = {**figures, "model": "m", "quant": "Q4_1", "status": "finished", "n_documents": 9, "asked": 1, "tiers": {}}
-    rows = [{**row, "over_context": 1, "unparseable": 0}, {**row, "quant": None, "over_context": 0, "unparseable": 2}]
+    row["name"] = "m Q4_1 (run 7)"
+    other = {"name": "m", "quant": None, "over_context": 0, "unparseable": 2}
+    rows = [{**row, "over_context": 1, "unparseable": 0}, {**row, **other}]
     terminal.print_comparison(Comparison(runs=[run], leaderboard=rows, verdicts=[]), as_json=False)
     assert capsys.readouterr().out.splitlines()[-2:] == [
-        "m Q4_1: 1 of 9 do not fit its context, scored 0",
+        "m Q4_1 (run 7): 1 of 9 do not fit its context, scored 0",
         "m: 2 of 9 could not be parsed, scored 0",
     ]
 
@@ -281,8 +283,9 @@ def long_comparison(*, lost: dict[str, list[str]]) -> Comparison:
         "tiers": {tier: {"n_documents": 100, "eps_score": 0.5} for tier in ("plain", "ordinary", "hard")},
     } | dict.fromkeys(["usd_per_document", "schema_kept", "gpu_layers", "file_sha256", "error"])
     of_a_file = ["quant", "size_bytes", "bits_per_weight", "documents_per_minute", "peak_rss_bytes"]
-    baseline = figures | dict.fromkeys(of_a_file) | {"model": "null", "asked": 0}
-    rows = [{**figures, "model": "HuggingFaceTB/SmolLM2-1.7B-Instruct"}, baseline]
+    baseline = figures | dict.fromkeys(of_a_file) | {"model": "null", "name": "null", "asked": 0}
+    model = "HuggingFaceTB/SmolLM2-1.7B-Instruct"
+    rows = [{**figures, "model": model, "name": f"{model} IQ3_XXS (run 6)"}, baseline]
     run = {"id": 7, "name": "", "excerpt_chars": 3000, "n_documents": 300, "dataset": "d", "settings": {}}
     excerpts = {"n_documents": 300, "gold_figures": 852, "gold_kept": 850, "lost": lost}
     return Comparison(runs=[run], leaderboard=rows, verdicts=[], excerpts=excerpts)

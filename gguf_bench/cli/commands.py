@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gguf_bench.cli import browse, compare, convert, dataset, doctor, models, pull, quantize, query, results
+from gguf_bench.cli import browse, compare, convert, dataset, doctor, models, pull, quantize, query, recommend, results
 from gguf_bench.cli.failures import in_one_line
 from gguf_bench.cli.state import State
 
@@ -49,6 +49,7 @@ for command in (
     convert.convert,
     quantize.quantize,
     compare.compare,
+    recommend.recommend,
     results.results,
     query.query,
     browse.browse,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gguf_bench.cli.runs import Runs, by_option, note_old_scorers
 from gguf_bench.cli.state import State, group_option, json_option, pass_state, quant_option
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ class ExcerptChars(click.ParamType[int | None]):
         )
 
 
+OF_STORED_RUNS = ("run_ids", "by", "as_json")
+"""What can be said beside --runs; everything else is about a run to be made."""
+
+
 @click.command()
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @quant_option
@@ -66,6 +71,8 @@ class ExcerptChars(click.ParamType[int | None]):
     help="Documents at once [default: up to 8].",
 )
 @click.option("--fresh", is_flag=True, help="Compute every answer anew.")
+@click.option("--runs", "run_ids", type=Runs(), multiple=True, help="Compare what these runs hold, without a MODEL.")
+@by_option
 @json_option
 @pass_state
 def compare(
@@ -83,6 +90,8 @@ def compare(
     gpu_layers: str,
     n_parallel: int | None,
     fresh: bool,
+    run_ids: tuple[tuple[int, ...], ...],
+    by: str | None,
     as_json: bool,
 ) -> None:
     """Run MODELs over a dataset, score what they answer, and print the leaderboard and what it shows.
@@ -93,32 +102,53 @@ def compare(
     In every run stand the baselines as well: what plain rules (baseline_rules) and null everywhere (baseline_null)
     score. They are compared with each model where they are named as a MODEL.
 
+    With --runs nothing is computed: what stored runs hold is compared, if they were asked, computed and scored alike.
+
     \b
     gguf-bench compare smollm2_135m -q Q8_0 -q Q4_K_M -q Q2_K
     gguf-bench compare --group starter_models --limit 60 --json
     gguf-bench compare ./my-model.Q4_K_M.gguf --dataset my-releases.jsonl
+    gguf-bench compare --runs 3,5 --by base_model
     """
     from gguf_bench import pipeline, prepare, results, terminal
     from gguf_bench.cli.bars import Bars
     from gguf_bench.tasks import TASKS
 
-    if task_name not in TASKS:
-        raise click.BadParameter(f"{task_name!r} is none of: {', '.join(TASKS)}", param_hint="--task")
-    contenders = prepare.contenders(state.specs(models, groups), quants)
-    options = pipeline.options(
-        task_name,
-        dataset_name,
-        limit=limit,
-        excerpt_chars=excerpt,
-        grammar=not no_grammar,
-        gpu_layers=gpu_layers,
-        n_parallel=n_parallel,
-        name=name,
-        description=description,
-        fresh=fresh,
-    )
-    run_id = pipeline.compare(contenders, options, state.store, Bars())
-    comparison = results.comparison([run_id], state.store)
-    terminal.print_comparison(comparison, as_json=as_json)
+    if run_ids:
+        _require_alone(click.get_current_context())
+        comparison = results.comparison([each for several in run_ids for each in several], state.existing_store)
+    else:
+        if task_name not in TASKS:
+            raise click.BadParameter(f"{task_name!r} is none of: {', '.join(TASKS)}", param_hint="--task")
+        contenders = prepare.contenders(state.specs(models, groups), quants)
+        options = pipeline.options(
+            task_name,
+            dataset_name,
+            limit=limit,
+            excerpt_chars=excerpt,
+            grammar=not no_grammar,
+            gpu_layers=gpu_layers,
+            n_parallel=n_parallel,
+            name=name,
+            description=description,
+            fresh=fresh,
+        )
+        run_id = pipeline.compare(contenders, options, state.store, Bars())
+        comparison = results.comparison([run_id], state.store)
+    terminal.print_comparison(comparison, as_json=as_json, by=by)
+    if run_ids:
+        note_old_scorers(comparison.runs)
     if any(row["status"] == "failed" for row in comparison.leaderboard):
         click.get_current_context().exit(SOME_FAILED)
+
+
+def _require_alone(ctx: click.Context) -> None:
+    """Nothing is asked for beside --runs that only a run to be made could heed: it would be ignored."""
+    for parameter in ctx.command.params:
+        said = ctx.get_parameter_source(parameter.name or "")
+        if parameter.name not in OF_STORED_RUNS and said is click.core.ParameterSource.COMMANDLINE:
+            what = "MODEL" if isinstance(parameter, click.Argument) else parameter.opts[0]
+            raise click.UsageError(
+                f"--runs compares what is stored, and takes no {what} beside it; "
+                "compare the models first, and their run with the others then"
+            )
