@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gguf_bench.errors import ParameterError, StoreError
-from gguf_bench.sqlite_errors import BUSY_SECONDS, explained, require_store
+from gguf_bench.sqlite_errors import explained, require_store
+from gguf_bench.sqlite_reading import opened_to_read
 
 Row = tuple[Any, ...]
 Value = int | float | str | None
@@ -61,24 +62,7 @@ def read_only(path: Path, *, memory_bytes: int | None = None) -> sqlite3.Connect
     that. This holds for all of SQLite in this process and cannot be taken back: it is for a process that does nothing
     else with it. Raises sqlite3.Error where the file cannot be read.
     """
-    connection = _connection(path, "mode=ro", memory_bytes)
-    try:
-        connection.execute("select 1 from sqlite_master limit 1").fetchall()
-    except sqlite3.OperationalError as error:
-        connection.close()
-        # Even to read, SQLite makes files beside a database in WAL mode. Where it cannot, and no such file is there,
-        # nobody writes, and the file may be taken as it is.
-        cannot_write = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-        if not cannot_write or not path.is_file() or Path(f"{path.resolve()}-wal").exists():
-            raise
-        return _connection(path, "mode=ro&immutable=1", memory_bytes)
-    return connection
-
-
-def _connection(path: Path, how: str, memory_bytes: int | None) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"{path.resolve().as_uri()}?{how}", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
-    )
+    connection = opened_to_read(path)
     if memory_bytes is not None:
         connection.execute("pragma temp_store = memory")
         connection.execute(f"pragma hard_heap_limit = {memory_bytes}")

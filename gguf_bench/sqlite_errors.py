@@ -39,6 +39,7 @@ WAYS_OUT = {
     "unable to open": "choose another store with --db, or give yourself the right to write its folder",
     "locked": "another process is writing it, wait for that one to finish",
     "full": "free some space: what was stored before is safe",
+    "disk I/O": "see whether the disk is full: what was stored before is safe",
     "not authorized": "`query` only reads",
     "too big": "one value may take 16 MiB",
     "has no name": "write parameters as :name",

@@ -9,24 +9,29 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import hashlib
+import itertools
 import json
 import os
+import shutil
 import sqlite3
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from sqlite_utils import Database
 
 from gguf_bench.errors import StoreError
 from gguf_bench.migrations import migrations
+from gguf_bench.paths import written_whole
+from gguf_bench.progress import SILENT, Progress
 from gguf_bench.records import Answer, Document, GgufFile, Score, Settings
-from gguf_bench.sqlite_errors import BUSY_SECONDS, explained
+from gguf_bench.sqlite_errors import BUSY_SECONDS, explained, require_store
+from gguf_bench.sqlite_reading import opened_to_read
 
 Row = dict[str, Any]
 
@@ -38,6 +43,23 @@ MEASURED_AT_LOAD = (
     "peak_vram_bytes",
 )
 
+EACH_ANSWER = """
+    select answers.*, documents.company, documents.period, documents.tier,
+           documents.gold ->> '$.basic' as gold_basic,
+           documents.gold ->> '$.diluted' as gold_diluted,
+           documents.gold ->> '$.adjusted' as gold_adjusted
+    from answers
+    join contenders on contenders.id = answers.contender_id
+    join runs on runs.id = contenders.run_id
+    left join documents on documents.dataset_sha256 = runs.dataset_sha256
+        and documents.document_id = answers.document_id
+    where answers.contender_id = ?
+    order by answers.document_id
+"""
+
+PAGES_AT_ONCE = 4096
+"""Of a copy: between two such pieces Ctrl-C is heard."""
+
 
 def now() -> str:
     """The time as stored: UTC, ISO 8601, seconds."""
@@ -45,34 +67,99 @@ def now() -> str:
 
 
 class Store:
-    """The store at `path`, made or migrated when opened. Raises StoreError, saying what to do, when it cannot be."""
+    """The store at `path`, for the one who writes it. Made where there is none, brought up to date where it is older.
 
-    def __init__(self, path: Path) -> None:
+    A copy of an older store, as it was, is kept beside it; `progress` says where. With `to_read` a store that is up to
+    date is opened for nothing but reading, and shows what it holds at that moment, whatever is stored meanwhile.
+    Raises StoreError, saying what to do, where it cannot be opened.
+    """
+
+    def __init__(self, path: Path, progress: Progress = SILENT, *, to_read: bool = False) -> None:
         self.path = path
         with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = Database(sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False))
-            self._db.conn.row_factory = sqlite3.Row
-            self._db.execute("pragma foreign_keys = on")
-            self._db.execute("pragma synchronous = normal")
-            self._migrate()
+            self._db = self._opened_to_read() if to_read else self._opened_to_write()
+            try:
+                if self._lacks() and to_read:
+                    self.close()
+                    Store(path, progress).close()
+                    self._db = self._opened_to_read()
+                elif self._lacks():
+                    self._migrate(progress)
+                if to_read:  # all that is read belongs together, though another process may be writing
+                    self._db.execute("begin")
+            except BaseException:
+                self.close()
+                raise
 
-    def _migrate(self) -> None:
+    def _opened_to_write(self) -> Database:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._require_writable()
+        database = _database(sqlite3.connect(self.path, timeout=BUSY_SECONDS, check_same_thread=False))
+        database.execute("pragma foreign_keys = on")
+        database.execute("pragma synchronous = normal")
+        return database
+
+    def _opened_to_read(self) -> Database:
+        require_store(self.path)
+        return _database(opened_to_read(self.path))
+
+    def _require_writable(self) -> None:
+        if self.path.exists():
+            for place, name in ((self.path, "it"), (self.path.parent, "its folder")):
+                if not os.access(place, os.W_OK, effective_ids=True):
+                    raise StoreError(
+                        f"{self.path} cannot be written: {name} is read-only for you",
+                        hint="choose another store with --db, or copy this one to a folder of your own",
+                    )
+
+    def _lacks(self) -> list[str]:
+        """Names of the migrations that the store lacks. Raises StoreError for a newer one, and for what is none."""
         tables = {name for (name,) in self._db.execute("select name from sqlite_master")}
         if tables and migrations.migrations_table not in tables:
             raise StoreError(f"{self.path} is a database of something else", hint="choose another store with --db")
-        known = {migration.name for migration in migrations._migrations}
+        known = [migration.name for migration in migrations._migrations]
         applied = {migration.name for migration in migrations.applied(self._db)}
-        if newer := applied - known:
+        if newer := applied - set(known):
             raise StoreError(
                 f"{self.path} was written by a newer gguf-bench (it has {', '.join(sorted(newer))})",
                 hint="upgrade gguf-bench, or choose another store with --db",
             )
-        if known == applied:
-            return
+        return [name for name in known if name not in applied]
+
+    def _migrate(self, progress: Progress) -> None:
         self._db.execute("pragma journal_mode = wal")
-        with self._writing():  # holds off a second process that opens the store for the first time, too
-            migrations.apply(self._db)
+        copy = None
+        try:
+            with self._writing():  # others that open an older store, or a new one, wait here and find it done
+                lacking = self._lacks()
+                if lacking and self._db.execute("select 1 from sqlite_master").fetchone():
+                    copy = self._copy_before(lacking[0])
+                migrations.apply(self._db)
+        except BaseException:
+            if copy is not None:
+                copy.unlink()  # the store itself is as it was
+            raise
+        if copy is not None:
+            progress.say(f"{self.path} was of an earlier version and is up to date now; as it was, it is in {copy}")
+
+    def _copy_before(self, step: str) -> Path:
+        """A whole copy of the store beside it, for which nobody may be writing it; returns its path."""
+        base = f"{self.path.name}.before-{step.partition('_')[0]}"
+        names = itertools.chain([base], (f"{base}.{number}" for number in itertools.count(2)))
+        copy = next(path for path in map(self.path.with_name, names) if not path.exists())
+        try:
+            with written_whole(copy) as partial:
+                shutil.copymode(self.path, partial)
+                with closing(opened_to_read(self.path)) as source, closing(sqlite3.connect(partial)) as target:
+                    target.execute("pragma journal_mode = off")  # there is nothing to go back to
+                    source.backup(target, pages=PAGES_AT_ONCE)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(
+                f"{self.path} is of an earlier version and is copied before it is brought up to date, but "
+                f"{copy.name} cannot be written: {error.strerror if isinstance(error, OSError) else error}",
+                hint="make room for it; nothing was changed",
+            ) from error
+        return copy
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -259,6 +346,10 @@ class Store:
     def answers(self, contender_id: int) -> list[Row]:
         return self.rows("select * from answers where contender_id = ?", [contender_id])
 
+    def n_answers(self, contender_id: int) -> int:
+        (found,) = self.rows("select count(*) as n from answers where contender_id = ?", [contender_id])
+        return int(found["n"])
+
     def save_answer(self, contender_id: int, answer: Answer, score: Score) -> None:
         self.save_answers(contender_id, [(answer, score)])
 
@@ -351,11 +442,52 @@ class Store:
         )
         return [self._read_run(row) for row in found]
 
+    def delete_runs(self, run_ids: Iterable[int]) -> None:
+        """Delete runs with their contenders, answers and excerpts, and the texts that no other run shows: all, or none.
+
+        What is known of files and of documents stays. Raises StoreError where there is no such run, or where one is
+        being computed.
+        """
+        runs = [self.run(run_id) for run_id in dict.fromkeys(run_ids)]
+        with ExitStack() as locks:
+            for key, run in {run["key"]: run for run in runs}.items():
+                locks.enter_context(self.run_lock(key, f"run {run['id']}", "delete it when it is through"))
+            ids = json.dumps([run["id"] for run in runs])
+            with self._writing() as connection:
+                shown = connection.execute(
+                    "select distinct text_sha256 from excerpts where run_id in (select value from json_each(?))", [ids]
+                ).fetchall()
+                connection.execute("delete from runs where id in (select value from json_each(?))", [ids])
+                connection.executemany(
+                    "delete from texts where sha256 = ? and sha256 not in"
+                    " (select text_sha256 from excerpts where text_sha256 = texts.sha256)",
+                    shown,
+                )
+
+    def each_answer(self, run_id: int) -> Iterator[Row]:
+        """Every answer of a run beside who gave it and what the document's labels say, one after the other.
+
+        By the leaderboard's order, and by document within; gold figures are texts as printed. They are read as they are
+        asked for, so that a run of any size takes little memory.
+        """
+        for contender in self.leaderboard(run_id):
+            with explained(self.path):
+                for row in self._db.conn.execute(EACH_ANSWER, [contender["contender_id"]]):
+                    yield {**contender, **dict(row)}
+
     def _read_run(self, row: Row) -> Row:
         """A run that no process is computing any more was interrupted, whatever a killed one could not write."""
         parsed = {name: json.loads(row[name]) for name in ("settings", "machine", "versions")}
-        stopped = row["status"] == "running" and not self._is_locked(row["key"])
+        stopped = row["status"] == "running" and self._was_killed(row["id"], row["key"])
         return row | parsed | ({"status": "interrupted"} if stopped else {})
+
+    def _was_killed(self, run_id: int, key: str) -> bool:
+        """Whether nobody computes a run that says it is running, nor came to its end since we opened the store."""
+        if self._is_locked(key):
+            return False
+        with explained(self.path), closing(opened_to_read(self.path)) as now_in_it:
+            found = now_in_it.execute("select status from runs where id = ?", [run_id]).fetchone()
+        return bool(found == ("running",))
 
     def scores(self, contender_id: int) -> dict[str, float]:
         """Document id -> score of one contender."""
@@ -393,19 +525,24 @@ class Store:
         return self.rows(f"select * from eps_scores where run_id = ? order by {order}", [run_id])
 
     @contextmanager
-    def run_lock(self, key: str) -> Iterator[None]:
-        """Held while a comparison is computed: a second one like it is refused instead of computing it twice.
+    def run_lock(
+        self,
+        key: str,
+        what: str = "this very comparison",
+        way_out: str = "wait for it, or give this one another --name",
+    ) -> Iterator[None]:
+        """Held while a comparison is computed or deleted: nobody else computes it meanwhile, or deletes it.
 
-        The lock is the operating system's and goes with its holder, however that ends.
+        The lock is the operating system's and goes with its holder, however that ends. Raises StoreError, naming `what`
+        and the `way_out`, where another holds it.
         """
         with ExitStack() as stack:
             with explained(self.path):
                 file = stack.enter_context(self._lock_path.open("ab"))
-            if not _locked(file, key):
-                raise StoreError(
-                    "this very comparison is being computed by another process",
-                    hint="wait for it, or give this one another --name",
-                )
+            try:
+                fcntl.fcntl(file, fcntl.F_OFD_SETLK, _byte_of(key))
+            except (BlockingIOError, PermissionError) as error:
+                raise StoreError(f"{what} is being computed by another process", hint=way_out) from error
             yield
 
     @property
@@ -413,20 +550,26 @@ class Store:
         return self.path.with_name(f".{self.path.name}.lock")
 
     def _is_locked(self, key: str) -> bool:
+        """Whether somebody holds the lock, without taking it: that would keep away who wants it at this moment."""
         if not self._lock_path.exists():
             return False
-        with explained(self.path), self._lock_path.open("ab") as file:
-            return not _locked(file, key)
+        with explained(self.path), self._lock_path.open("rb") as file:
+            found = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _byte_of(key))
+        return int(struct.unpack(FLOCK, found)[0]) != fcntl.F_UNLCK
 
 
-def _locked(file: IO[bytes], key: str) -> bool:
-    """Try to lock the one byte of `file` that stands for `key`; the lock belongs to this open file (open(2), OFD)."""
-    one_byte = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, int(key[:12], 16), 1, 0)
-    try:
-        fcntl.fcntl(file, fcntl.F_OFD_SETLK, one_byte)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
+FLOCK = "hhqqi0q"
+"""The system's struct flock: l_type, l_whence, l_start, l_len, l_pid."""
+
+
+def _byte_of(key: str) -> bytes:
+    """The lock on the one byte of a file that stands for `key`; it belongs to the open file (fcntl(2), OFD)."""
+    return struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, int(key[:12], 16), 1, 0)
+
+
+def _database(connection: sqlite3.Connection) -> Database:
+    connection.row_factory = sqlite3.Row
+    return Database(connection)
 
 
 def settings_sha256(settings: Settings) -> str:

@@ -11,10 +11,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,7 @@ from gguf_bench.queries import SavedQuery, saved_queries
 from gguf_bench.query import query
 from gguf_bench.store import Store
 from tests.conftest import with_default_signals
+from tests.disks import as_nobody, make_read_only, open_folder
 from tests.filled_store import filled
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -38,7 +38,6 @@ VIEW_COLUMNS = [
     *("base_url", "served_model", "schema_kept", "usd_per_document", "wall_seconds"),  # ours, behind what is promised
 ]
 ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -140,37 +139,39 @@ def test_text_that_is_none_is_one_line(path: Path) -> None:
         list(query(path, "select cast(x'ff' as text) as a")[1])
 
 
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Root may write everywhere; nobody may not."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
+def test_a_store_that_cannot_be_written_can_be_read(path: Path) -> None:
+    with open_folder() as folder:
+        store = shutil.copy(path, folder / "results #1?.db")
+        make_read_only(folder)
+        with as_nobody():
+            assert list(query(store, "select repo from locks")[1]) == [("org/name",)]
+        assert list(folder.iterdir()) == [store]
 
 
-@pytest.fixture
-def read_only_folder() -> Iterator[Path]:
-    """Not below tmp_path, which nobody but its owner may enter."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o555)
-    yield folder
-    folder.chmod(0o755)
-    shutil.rmtree(folder)
+@pytest.mark.parametrize(("beside", "is_read"), [(("-wal", "-shm"), True), (("-wal",), False)], ids=str)
+def test_what_was_stored_last_is_read_or_missed_loudly(path: Path, beside: tuple[str, ...], is_read: bool) -> None:
+    """In a read-only folder SQLite needs both files, left there by a writer that was killed."""
+    with open_folder() as folder, closing(sqlite3.connect(path)) as writer:
+        writer.execute("insert into locks values ('org/last', '', '', '')")
+        writer.commit()
+        for suffix in ("", *beside):
+            shutil.copy(f"{path}{suffix}", folder / f"r.db{suffix}")
+        make_read_only(folder)
+        with as_nobody():
+            if is_read:
+                assert list(query(folder / "r.db", "select count(*) from locks")[1]) == [(2,)]
+            else:
+                with pytest.raises(StoreError, match=r"given last is in r\.db-wal.*copy both"):
+                    query(folder / "r.db", "select count(*) from locks")
 
 
-def test_a_store_that_cannot_be_written_can_be_read(path: Path, read_only_folder: Path) -> None:
-    read_only_folder.chmod(0o755)
-    store = shutil.copy(path, read_only_folder / "results #1?.db")
-    store.chmod(0o444)
-    read_only_folder.chmod(0o555)
-    with as_nobody():
-        assert list(query(store, "select repo from locks")[1]) == [("org/name",)]
-    assert list(read_only_folder.iterdir()) == [store]
+def test_an_empty_wal_holds_nothing_back(path: Path) -> None:
+    with open_folder() as folder:
+        shutil.copy(path, folder / "r.db")
+        (folder / "r.db-wal").touch()
+        make_read_only(folder)
+        with as_nobody():
+            assert list(query(folder / "r.db", "select repo from locks")[1]) == [("org/name",)]
 
 
 def test_json_in_columns_can_be_taken_apart(path: Path) -> None:

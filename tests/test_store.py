@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import sqlite3
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -14,8 +15,10 @@ from sqlite_utils import Database
 
 from gguf_bench.errors import StoreError
 from gguf_bench.migrations import migrations
+from gguf_bench.progress import SilentBar
 from gguf_bench.records import Answer, Document, GgufFile, Score
 from gguf_bench.store import Store
+from tests.disks import as_nobody, make_read_only, open_folder
 
 GGUF = GgufFile(
     path=Path("/models/a.gguf"),
@@ -206,6 +209,167 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "results.db")
 
 
+# Stores of an earlier version
+
+
+def an_old_store(path: Path, stop_before: str = "m006_texts") -> Path:
+    """A store as an earlier version left it, with a run in it."""
+    database = Database(path)
+    database.execute("pragma journal_mode = wal")
+    migrations.apply(database, stop_before=stop_before)
+    columns = f"({', '.join(OLD_RUN)}) values (:{', :'.join(OLD_RUN)})"
+    with database.conn:
+        database.execute(f"insert into runs {columns}", OLD_RUN)
+    database.close()
+    return path
+
+
+class Said:
+    """What was said of the progress."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def bar(self, label: str, total: float | None, unit: str) -> SilentBar:
+        return SilentBar()
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def dump(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return list(connection.iterdump())
+
+
+def test_of_an_older_store_a_copy_is_kept(path: Path) -> None:
+    an_old_store(path).chmod(0o600)
+    before, said = dump(path), Said()
+    Store(path, said).close()
+    copy = path.with_name("results.db.before-m006")
+    assert dump(copy) == before != dump(path)
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert said.lines == [f"{path} was of an earlier version and is up to date now; as it was, it is in {copy}"]
+    Store(path, said).close()
+    assert (names_in(path.parent), len(said.lines)) == ([path.name, copy.name], 1)
+
+
+def test_a_copy_takes_no_other_s_place(path: Path) -> None:
+    for number in range(3):
+        path.unlink(missing_ok=True)
+        an_old_store(path)
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("update runs set name = ?", [str(number)])
+        Store(path).close()
+    copies = names_in(path.parent)[1:]
+    assert copies == ["results.db.before-m006", "results.db.before-m006.2", "results.db.before-m006.3"]
+    assert [_names_of_runs(path.with_name(copy)) for copy in copies] == [["0"], ["1"], ["2"]]
+
+
+def _names_of_runs(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return [name for (name,) in connection.execute("select name from runs")]
+
+
+def test_of_a_new_store_there_is_no_copy(path: Path) -> None:
+    said = Said()
+    Store(path, said).close()
+    assert (names_in(path.parent), said.lines) == ([path.name], [])
+
+
+def test_a_migration_that_fails_leaves_the_store_as_it_was_and_no_copy(path: Path) -> None:
+    an_old_store(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("create table texts (a)")  # in the way of m006
+    before = dump(path)
+    with pytest.raises(StoreError, match="texts already exists"):
+        Store(path)
+    assert dump(path) == before
+    assert names_in(path.parent) == [path.name]
+
+
+def test_the_first_of_many_processes_brings_a_store_up_to_date(path: Path) -> None:
+    an_old_store(path)
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        assert pool.map(_open_and_count, [path] * 8) == [1] * 8
+    assert [name for name in names_in(path.parent) if "before" in name] == ["results.db.before-m006"]
+
+
+@pytest.mark.parametrize("to_read", [True, False])
+def test_an_older_store_that_cannot_be_written_is_one_line(to_read: bool) -> None:
+    with open_folder() as folder:
+        an_old_store(folder / "r.db")
+        make_read_only(folder)
+        before = names_in(folder)
+        with as_nobody(), pytest.raises(StoreError, match=r"cannot be written: it is read-only.*copy this one"):
+            Store(folder / "r.db", to_read=to_read)
+        assert names_in(folder) == before
+
+
+# Reading
+
+
+def test_a_reader_sees_one_moment(store: Store, path: Path) -> None:
+    a_run(store)
+    reader = Store(path, to_read=True)
+    assert len(reader.runs()) == 1
+    a_run(store)
+    assert len(reader.runs()) == 1
+    assert len(Store(path, to_read=True).runs()) == 2
+
+
+def test_a_reader_cannot_write(store: Store, path: Path) -> None:
+    reader = Store(path, to_read=True)
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader._db.conn.execute("delete from runs")
+
+
+def test_a_reader_makes_no_store(path: Path) -> None:
+    with pytest.raises(StoreError, match="no store"):
+        Store(path, to_read=True)
+    assert names_in(path.parent) == []
+
+
+def test_a_run_that_ends_while_it_is_looked_at_was_not_interrupted(store: Store, path: Path) -> None:
+    """The reader's moment is before the end, and the lock is free after it."""
+    run_id = a_run(store, key="c" * 64)
+    reader = Store(path, to_read=True)
+    assert reader.run(run_id)["status"] == "interrupted"
+    store.set_run(run_id, status="finished")
+    assert reader.run(run_id)["status"] == "running"
+
+
+def test_a_run_of_somebody_else_can_be_seen_running(path: Path) -> None:
+    """Its lock cannot be taken by who may only read the file."""
+    with open_folder() as folder:
+        store = Store(folder / "r.db")
+        running, killed = a_run(store, key="c" * 64), a_run(store, key="d" * 64)
+        with store.run_lock("c" * 64):
+            make_read_only(folder)
+            with as_nobody():
+                reader = Store(folder / "r.db", to_read=True)
+                assert reader.run(running)["status"] == "running"
+                assert reader.run(killed)["status"] == "interrupted"
+
+
+def test_who_cannot_write_is_told_so_at_once() -> None:
+    with open_folder() as folder:
+        Store(folder / "r.db").close()
+        folder.chmod(0o555)
+        with as_nobody(), pytest.raises(StoreError, match="it is read-only for you"):
+            Store(folder / "r.db")
+        (folder / "r.db").chmod(0o666)
+        with as_nobody(), pytest.raises(StoreError, match="its folder is read-only for you"):
+            Store(folder / "r.db")
+
+
+# Several processes
+
+
 def _open_and_count(path: Path) -> int:
     store = Store(path)
     return len(store.rows("select * from runs"))
@@ -266,13 +430,45 @@ def test_a_database_of_something_else_is_refused_and_left_alone(path: Path) -> N
     assert path.read_bytes() == before
 
 
-def test_deleting_a_run_takes_its_answers_along(store: Store) -> None:
-    run_id = a_run(store)
-    (contender,) = store.contenders(run_id)
-    store.save_answer(contender["id"], an_answer(), SCORE)
-    with store._writing() as connection:
-        connection.execute("delete from runs where id = ?", [run_id])
-    assert store.rows("select * from answers") == []
+def test_deleting_runs_takes_along_what_was_theirs_alone(store: Store) -> None:
+    """The second run has a text of its own and shares another with the third."""
+    store.save_artifact(GGUF, made_by="found", made_with={})
+    store.save_documents("x", [DOCUMENT])
+    runs = [a_run(store, key=key * 64) for key in ("a", "a", "b")]
+    for run_id, text in zip(runs, ("first", "second", "third"), strict=True):
+        (contender,) = store.contenders(run_id)
+        store.save_answer(contender["id"], an_answer(), SCORE)
+        store.save_excerpts(run_id, [{**EXCERPT, "document_id": "d1"}, {**EXCERPT, "document_id": "d2", "text": text}])
+    store.delete_runs(runs[:2])
+    assert [run["id"] for run in store.runs()] == [runs[2]]
+    counts = {table: store.rows(f"select count(*) as n from {table}")[0]["n"] for table in ("contenders", "answers")}
+    assert counts == {"contenders": 1, "answers": 1}
+    assert {row["text"] for row in store.rows("select text from texts")} == {"EPS 1", "third"}
+    assert len(store.rows("select * from excerpts")) == 2
+    assert len(store.rows("select * from artifacts")) == len(store.rows("select * from documents")) == 1
+
+
+def test_no_run_is_deleted_where_one_cannot_be(store: Store, path: Path) -> None:
+    run_id, computed = a_run(store, key="a" * 64), a_run(store, key="b" * 64)
+    with pytest.raises(StoreError, match="no run 99"):
+        store.delete_runs([run_id, 99])
+    with Store(path).run_lock("b" * 64), pytest.raises(StoreError, match=f"run {computed} is being computed"):
+        store.delete_runs([run_id, computed])
+    assert len(store.runs()) == 2
+
+
+def test_no_run_is_begun_again_while_it_is_deleted(store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id, other = a_run(store, key="a" * 64), Store(path)
+    writing = store._writing
+
+    def watched() -> AbstractContextManager[sqlite3.Connection]:
+        with pytest.raises(StoreError, match="another process"), other.run_lock("a" * 64):
+            pass
+        return writing()
+
+    monkeypatch.setattr(store, "_writing", watched)
+    store.delete_runs([run_id])
+    assert store.runs() == []
 
 
 def test_a_store_from_before_adapters_keeps_what_it_has(path: Path) -> None:

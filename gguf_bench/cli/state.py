@@ -34,13 +34,23 @@ class State:
 
     @cached_property
     def store(self) -> Store:
+        """The store, for a command that writes it."""
+        from gguf_bench.cli.bars import Bars
         from gguf_bench.store import Store
 
-        return Store(self.store_path)
+        return Store(self.store_path, Bars())
+
+    @cached_property
+    def existing_store(self) -> Store:
+        """The store as it is now, for a command that only reads it. Raises StoreError where there is none yet."""
+        from gguf_bench.cli.bars import Bars
+        from gguf_bench.store import Store
+
+        return Store(self.store_path, Bars(), to_read=True)
 
     @property
-    def existing_store(self) -> Store:
-        """The store, for a command that only reads it. Raises StoreError where there is none yet."""
+    def store_to_change(self) -> Store:
+        """The store, for a command that changes what is there. Raises StoreError where there is none yet."""
         require_store(self.store_path)
         return self.store
 
