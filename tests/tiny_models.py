@@ -20,12 +20,13 @@ def write_model(
     tensors: Mapping[str, tuple[int, ...]],
     *,
     reads_bytes: bool = False,
+    n_more_tokens: int = 0,
 ) -> Path:
     """A model of random weights; `tensors` have numpy's order of dimensions."""
     random = np.random.default_rng(0)
     writer = gguf.GGUFWriter(path, architecture)
     if reads_bytes:
-        _add_bytes(writer)
+        _add_bytes(writer, n_more_tokens)
     else:
         writer.add_tokenizer_model("no_vocab")
     for key, value in {"vocab_size": 64, "context_length": 1 << 20, **keys}.items():
@@ -109,12 +110,16 @@ def lfm2(path: Path) -> Path:
 N_BYTE_TOKENS = 259
 
 
-def _add_bytes(writer: gguf.GGUFWriter) -> None:
-    """A SentencePiece vocabulary of single bytes behind <unk>, <s> and </s>; a prompt begins with <s>."""
+def _add_bytes(writer: gguf.GGUFWriter, n_more: int) -> None:
+    """A SentencePiece vocabulary of single bytes behind <unk>, <s> and </s>, and `n_more` words.
+
+    A prompt begins with <s>.
+    """
+    words = [f"word{number}" for number in range(n_more)]
     writer.add_tokenizer_model("llama")
-    writer.add_token_list(["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))])
-    writer.add_token_scores([0.0] * N_BYTE_TOKENS)
-    writer.add_token_types([2, 3, 3] + [6] * 256)  # unknown, control, bytes
+    writer.add_token_list(["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *words])
+    writer.add_token_scores([0.0] * (N_BYTE_TOKENS + n_more))
+    writer.add_token_types([2, 3, 3] + [6] * 256 + [1] * n_more)  # unknown, control, bytes, normal
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_unk_token_id(0)
@@ -122,8 +127,17 @@ def _add_bytes(writer: gguf.GGUFWriter) -> None:
     writer.add_add_space_prefix(False)
 
 
-def llama(path: Path, *, n_experts: int = 0, n_layers: int = 2, width: int = 64, feed_forward: int = 96) -> Path:
+def llama(
+    path: Path,
+    *,
+    n_experts: int = 0,
+    n_layers: int = 2,
+    width: int = 64,
+    feed_forward: int = 96,
+    n_more_tokens: int = 0,
+) -> Path:
     """A Llama that reads bytes; with `n_experts` each token goes through two of them."""
+    n_tokens = N_BYTE_TOKENS + n_more_tokens
     layer: dict[str, tuple[int, ...]] = {
         "attn_norm": (width,),
         "attn_q": (width, width),
@@ -137,7 +151,7 @@ def llama(path: Path, *, n_experts: int = 0, n_layers: int = 2, width: int = 64,
     layer |= {f"ffn_{name}{suffix}": (*experts, feed_forward, width) for name in ("gate", "up")}
     layer |= {f"ffn_down{suffix}": (*experts, width, feed_forward)}
     keys = {
-        "vocab_size": N_BYTE_TOKENS,
+        "vocab_size": n_tokens,
         "context_length": 4096,
         "block_count": n_layers,
         "embedding_length": width,
@@ -151,5 +165,6 @@ def llama(path: Path, *, n_experts: int = 0, n_layers: int = 2, width: int = 64,
         layer |= {"ffn_gate_inp": (n_experts, width)}
         keys |= {"expert_count": n_experts, "expert_used_count": 2}
     tensors = {f"blk.{n}.{name}.weight": shape for n in range(n_layers) for name, shape in layer.items()}
-    tensors |= {"token_embd.weight": (N_BYTE_TOKENS, width), "output.weight": (N_BYTE_TOKENS, width)}
-    return write_model(path, "llama", keys, tensors | {"output_norm.weight": (width,)}, reads_bytes=True)
+    tensors |= {"token_embd.weight": (n_tokens, width), "output.weight": (n_tokens, width)}
+    tensors |= {"output_norm.weight": (width,)}
+    return write_model(path, "llama", keys, tensors, reads_bytes=True, n_more_tokens=n_more_tokens)
