@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gguf_bench.families import families, quantization_costs
+from gguf_bench.provenance import Step
 from gguf_bench.quants import GROUPS, QUANTS, aliases
 from gguf_bench.records import (
     Candidate,
@@ -484,6 +485,29 @@ def print_planned_sizes(sizes: Sequence[tuple[Quant, QuantizedSize]], *, as_json
         cells = (size(planned.file_bytes), f"{planned.bits_per_weight:.2f}", planned.n_fallback, needed)
         _add(table, quant.name, *cells)
     _console().print(table)
+
+
+def print_chain(chain: Sequence[Step], *, as_json: bool) -> None:
+    """Where a file comes from: each file below the one that was made of it, with what made it."""
+    if as_json:
+        print_json([asdict(step) for step in chain])
+        return
+    console = _console()
+    for number, step in enumerate(chain):
+        console.print(Text(printable(f"{'from ' if number else ''}{step.path}"), style="bold"), soft_wrap=True)
+        bits = f"{step.bits_per_weight:.2f} bits per weight"
+        facts = {
+            "is": f"{step.quant}, {size(step.size_bytes)}, {bits}",
+            "sha256": step.sha256,
+            "source": f"{step.repo}@{step.commit}" if step.repo else None,
+            "scores": ", ".join(f"run {run}" for run in step.runs),
+            f"{step.made_by} on": step.created,
+            **{name.replace("_", " "): value for name, value in step.made_with.items()},
+        }
+        for name, value in facts.items():
+            if value or value == 0:
+                text = value if isinstance(value, str | int) else json.dumps(value, ensure_ascii=False)
+                console.print(Text(printable(f"  {name}: {text}")), soft_wrap=True)
 
 
 def print_datasets(datasets: Sequence[Dataset], *, as_json: bool) -> None:

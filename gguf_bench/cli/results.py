@@ -23,6 +23,17 @@ SHOWN_RUNS = 30
 """What a person looks through."""
 
 
+class RunOrFile(click.ParamType["int | str"]):
+    """The id of a run, where it is all digits; else whatever names a file."""
+
+    name = "RUN|FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if isinstance(value, str) and not value.lstrip("-").isdecimal():
+            return value
+        return click.IntRange(1, MAX_RUN_ID).convert(value, param, ctx)
+
+
 @click.group()
 def results() -> None:
     """Look at what is stored, take it elsewhere, score it again, or delete it."""
@@ -44,14 +55,26 @@ def list_runs(state: State, show_all: bool, as_json: bool) -> None:
 
 
 @results.command()
-@click.argument("run_id", type=click.IntRange(1, MAX_RUN_ID), metavar="RUN")
+@click.argument("run_id", type=RunOrFile(), metavar="RUN|FILE")
 @by_option
 @json_option
 @pass_state
-def show(state: State, run_id: int, by: str | None, as_json: bool) -> None:
-    """Show the leaderboard and the verdicts of RUN, as `compare` printed them."""
+def show(state: State, run_id: int | str, by: str | None, as_json: bool) -> None:
+    """Show the leaderboard and the verdicts of RUN, as `compare` printed them, or where FILE comes from.
+
+    FILE is a GGUF or the beginning of its sha256: what made it, and of which file, down to the checkpoint.
+
+    \b
+    gguf-bench results show 3
+    gguf-bench results show SmolLM2-135M-Instruct-Q4_K_M.gguf
+    """
     from gguf_bench import results, terminal
 
+    if isinstance(run_id, str):
+        from gguf_bench import provenance
+
+        terminal.print_chain(provenance.chain(run_id, state.existing_store), as_json=as_json)
+        return
     comparison = results.comparison([run_id], state.existing_store)
     terminal.print_comparison(comparison, as_json=as_json, by=by)
     note_old_scorers(comparison.runs)
