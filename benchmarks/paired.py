@@ -152,6 +152,30 @@ def _by_parts(
     return np.concatenate([low for low, _ in parts]), np.concatenate([high for _, high in parts])
 
 
+# ------------------------------------------------------------------------------------------------------ non-inferiority
+
+MARGIN_CASES = {
+    "middling, 2 apart": Case(0.51, 0.49),
+    "middling, 5 apart": Case(0.525, 0.475),
+    "twins, 2 apart": Case(0.51, 0.49, shared=0.97),
+    "twins, 5 apart": Case(0.525, 0.475, shared=0.97),
+    "near 0, 2 apart": Case(0.05, 0.03),
+    "near 0, 5 apart": Case(0.08, 0.03),
+    "near 1, 2 apart": Case(0.97, 0.95),
+    "near 1, 5 apart": Case(0.97, 0.92),
+    "near 1, twins, 5 apart": Case(0.97, 0.92, shared=0.9),
+}
+"""Contenders of which the second is worse by exactly what is allowed."""
+
+
+def margin_alarms(case: Case, clusters: Clusters, n: int, replicates: int, rng: np.random.Generator) -> float:
+    """How often the whole interval lies under the true difference, so that b is wrongly shown to be within it."""
+    sizes = clusters.sizes(n)
+    a, b = simulate(case, sizes, clusters.alike, replicates, rng)
+    _, high = _by_parts(paired.intervals, totals_of(a - b, sizes), np.array(sizes))
+    return float((high < case.difference - 1e-9).mean())
+
+
 # ------------------------------------------------------------------------------------------------------- what was tried
 
 
@@ -279,6 +303,12 @@ def print_power(n: int, name: str, replicates: int) -> None:
             row(n, name, of_case, 100 * claimed, 100 * shown)
 
 
+def print_margins(n: int, name: str, replicates: int) -> None:
+    rng = np.random.default_rng(n + 3)
+    shares = [100 * margin_alarms(case, CLUSTERS[name], n, replicates, rng) for case in MARGIN_CASES.values()]
+    row(n, name, *shares)
+
+
 TRIED_IN = ("1 a company", "3 a company")
 SIZES = (40, 100, 300)
 
@@ -286,7 +316,12 @@ SIZES = (40, 100, 300)
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--replicates", type=int, default=2000)
-    replicates = arguments.parse_args().replicates
+    arguments.add_argument("--margin", action="store_true", help="only how often what is too bad passes as good enough")
+    given = arguments.parse_args()
+    replicates = given.replicates
+    if given.margin:
+        print_all_margins(replicates)
+        return
     print(f"{replicates} replicates a row, half as many in the second and third table\n")
     table(
         *("n", "companies", "scores", "telling", "covers %", "width"),
@@ -302,6 +337,14 @@ def main() -> None:
     table("n", "companies", "scores", "called detectable", "then shown %")
     for name, n in itertools.product(CLUSTERS, SIZES):
         print_power(n, name, replicates // 2)
+    print()
+    print_all_margins(replicates)
+
+
+def print_all_margins(replicates: int) -> None:
+    table("n", "companies", *MARGIN_CASES)
+    for name, n in itertools.product(CLUSTERS, SIZES):
+        print_margins(n, name, replicates)
 
 
 def covers(low: Floats, high: Floats, truth: Floats | float) -> float:

@@ -9,7 +9,7 @@ it errs.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,8 +36,9 @@ def recommend(
 
     `leaderboard` as of Comparison; `verdicts` are about all its finished contenders, whether asked for or not. The best
     is the contender with the highest score that fits the limits. A file is within the margin where *no* contender that
-    fits is better by more than that, whichever truly is the best; the best itself always is. `smallest` and `fastest`
-    are None where no file fits, and the latter where speeds do not compare.
+    fits is better by more than that, whichever truly is the best: the one with the highest score has to show it, too.
+    Where no file is shown to be, the one with the highest score is named, and `is_shown` is false. `smallest` and
+    `fastest` are None where no file fits, and the latter where speeds do not compare.
     """
     pairs = {frozenset((pair.better, pair.worse)): pair for pair in verdicts}
     models = [row for row in leaderboard if row["asked"] and row["model"] not in (RULES, NULL)]
@@ -46,61 +47,66 @@ def recommend(
     files = [row for row in fitting if _is_file(row)]
     remarks = []
     judge = _Judge(fitting, pairs, limits.margin)
-    passing = [row for row in files if judge.within(row) == "shown"]
-    if files and not passing:
+    if files and not _is_file(judge.best) and not any(judge.found(row)[0] == "shown" for row in files):
         remarks.append(
             f"no file is shown to be within the margin of {judge.best['name']}, {ENDPOINT}; the files are measured by "
             "the best of them"
         )
         judge = _Judge(files, pairs, limits.margin)
-        passing = [row for row in files if judge.within(row) == "shown"]
+    passing = [row for row in files if judge.found(row)[0] == "shown"]
+    is_shown = bool(passing)
+    passing = passing or files[:1]
     smallest = min(passing, key=lambda row: (row["size_bytes"], -row["eps_score"]), default=None)
     timed = [row for row in passing if row["documents_per_minute"]] if speeds_compare else []
     fastest = max(timed, key=lambda row: (row["documents_per_minute"], -row["size_bytes"]), default=None)
     chosen = [row for row in (smallest, fastest) if row is not None]
-    names = {row["name"] for row in chosen}
     fronts = _front(files, "size_bytes", -1), _front(files, "documents_per_minute", 1) if speeds_compare else set()
-    candidates = []
-    for row in models:
-        name, within = row["name"], None
-        reason, behind, needed = refused[name], None, None
-        if judge.rivals and row["eps_score"] is not None:
-            behind = judge.behind_best(row)
-        if not reason:
-            within, reason, needed = judge.found(row) if row in judge.rivals else (None, "", None)
-            if not _is_file(row):
-                reason = ENDPOINT
-            elif not reason and name not in names:
-                reason = "within the margin, but neither the smallest nor the fastest"
-        candidates.append(
-            Candidate(
-                name=name,
-                model=row["model"],
-                quant=row["quant"],
-                eps_score=row["eps_score"],
-                size_bytes=row["size_bytes"],
-                documents_per_minute=row["documents_per_minute"],
-                memory_bytes=_memory(row),
-                behind=behind.difference if behind else None,
-                low=behind.low if behind else None,
-                high=behind.high if behind else None,
-                within=within,
-                documents_needed=needed,
-                on_size_front=name in fronts[0],
-                on_speed_front=name in fronts[1],
-                reason=reason,
-            )
-        )
+    candidates = [
+        _candidate(row, judge, refused[row["name"]], is_chosen=row in chosen, fronts=fronts) for row in models
+    ]
     remarks += _about_limits(models, judge)
-    remarks += _about_margin(judge, files, passing, candidates)
+    if files and not is_shown:
+        remarks.append(_nothing_shown(judge, candidates))
     remarks += _about_baselines(leaderboard, judge, chosen)
     return Recommendation(
         limits=limits,
         best=judge.best["name"] if judge.rivals else None,
         smallest=smallest["name"] if smallest else None,
         fastest=fastest["name"] if fastest else None,
+        is_shown=is_shown,
         candidates=candidates,
         remarks=remarks,
+    )
+
+
+def _candidate(
+    row: Row, judge: _Judge, refused: str, *, is_chosen: bool, fronts: tuple[Collection[str], Collection[str]]
+) -> Candidate:
+    """What is to be said of `row`; `refused` is why it is out whatever it scores, '' where it is not."""
+    within, reason, needed = judge.found(row) if row in judge.rivals else (None, "", None)
+    if refused:
+        reason = refused
+    elif not _is_file(row):
+        reason = ENDPOINT
+    elif is_chosen:
+        reason = ""
+    behind = judge.behind_best(row) if judge.rivals and row["eps_score"] is not None else None
+    return Candidate(
+        name=row["name"],
+        model=row["model"],
+        quant=row["quant"],
+        eps_score=row["eps_score"],
+        size_bytes=row["size_bytes"],
+        documents_per_minute=row["documents_per_minute"],
+        memory_bytes=_memory(row),
+        behind=behind.difference if behind else None,
+        low=behind.low if behind else None,
+        high=behind.high if behind else None,
+        within=within,
+        documents_needed=needed,
+        on_size_front=row["name"] in fronts[0],
+        on_speed_front=row["name"] in fronts[1],
+        reason=reason or ("" if is_chosen else "within the margin, but neither the smallest nor the fastest"),
     )
 
 
@@ -193,20 +199,16 @@ class _Judge:
     def behind_best(self, row: Row) -> _Behind | None:
         return None if row is self.best else self.behind(row, self.best)
 
-    def within(self, row: Row) -> Within:
-        return self.found(row)[0]
-
     def found(self, row: Row) -> tuple[Within, str, int | None]:
         """Whether `row` is within the margin, why not, and how many documents might show it where that is open."""
-        if row is self.best:
-            return "shown", "", None
-        best = self.behind(row, self.best)
-        if best.low > self.margin:
+        behind = [self.behind(row, rival) for rival in self.rivals if rival is not row]
+        best = self.behind_best(row)
+        if best is not None and best.low > self.margin:
             return "refuted", f"shown to be worse than {best.rival} by more than the margin: {best}", None
-        farthest = max((self.behind(row, rival) for rival in self.rivals if rival is not row), key=lambda one: one.high)
-        if farthest.high < self.margin:
+        farthest = max(behind, key=lambda one: one.high, default=None)
+        if farthest is None or farthest.high < self.margin:
             return "shown", "", None
-        rival = best if best.high >= self.margin else farthest
+        rival = best if best is not None and best.high >= self.margin else farthest
         needed = self._documents_needed(row, rival)
         outlook = f"; about {needed:,} documents might show that it is not" if needed else ""
         return "open", f"may be worse than {rival.rival} by more than the margin: {rival}{outlook}", needed
@@ -245,17 +247,12 @@ def _about_limits(models: Sequence[Row], judge: _Judge) -> Iterator[str]:
         )
 
 
-def _about_margin(
-    judge: _Judge, files: Sequence[Row], passing: Sequence[Row], candidates: Sequence[Candidate]
-) -> Iterator[str]:
-    """Said where nothing but the best passes, for want of documents."""
-    unsure = [each for each in candidates if each.within == "open" and each.size_bytes is not None]
-    if len(passing) != 1 or not unsure or passing[0] is not judge.best:
-        return
-    n_documents = judge.best["n_documents"]
-    words = f"at n = {n_documents} no other file is shown to be within the margin of {judge.best['name']}"
-    soonest = min((each.documents_needed for each in unsure if each.documents_needed), default=None)
-    yield words if soonest is None else f"{words}; about {soonest:,} documents might show one to be"
+def _nothing_shown(judge: _Judge, candidates: Sequence[Candidate]) -> str:
+    soonest = min((each.documents_needed for each in candidates if each.documents_needed), default=None)
+    return (
+        f"at n = {judge.best['n_documents']} no file is shown to be within the margin of all others; this one has the "
+        f"best score" + (f", and about {soonest:,} documents might show more" if soonest else "")
+    )
 
 
 def _about_baselines(leaderboard: Sequence[Row], judge: _Judge, chosen: Sequence[Row]) -> Iterator[str]:

@@ -405,14 +405,16 @@ class Candidate:
 class Recommendation:
     """The files to run, by name, and all the others with the reason why not, best score first.
 
-    `best` has the highest score of those that fit the limits. `commands` run what is recommended, by name. `runs` are
-    rows of `runs`, oldest first.
+    `best` has the highest score of those that fit the limits. Where `is_shown` is false no file is shown to be within
+    the margin, and the one with the highest score stands in both places. `commands` run what is recommended, by name.
+    `runs` are rows of `runs`, oldest first.
     """
 
     limits: Limits
     best: str | None
     smallest: str | None
     fastest: str | None
+    is_shown: bool
     candidates: Sequence[Candidate]
     remarks: Sequence[str] = ()
     commands: Mapping[str, str] = field(default_factory=dict)

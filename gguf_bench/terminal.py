@@ -321,7 +321,7 @@ def print_recommendation(advice: Recommendation, *, as_json: bool) -> None:
     console, run = _console(), advice.runs[-1]
     console.print(Text(f"{_titles(advice.runs)}: {run['n_documents']} documents of {run['dataset']}"))
     for words, name in _chosen(advice).items():
-        console.print(Text(f"the {words} file within {_margin(advice)} of the best: {printable(name)}"), style="bold")
+        console.print(Text(f"the {words}: {printable(name)}"), style="bold")
         console.print(Text(f"  {printable(advice.commands[name])}"), soft_wrap=True)
     for remark in advice.remarks:
         console.print(Text(printable(remark)))
@@ -336,11 +336,14 @@ def print_recommendation(advice: Recommendation, *, as_json: bool) -> None:
 
 
 def _chosen(advice: Recommendation) -> dict[str, str]:
-    """In which way a file is recommended -> its name."""
-    if advice.smallest is not None and advice.smallest == advice.fastest:
-        return {"smallest and fastest": advice.smallest}
+    """What is recommended, in words -> its name."""
     named = {"smallest": advice.smallest, "fastest": advice.fastest}
-    return {words: name for words, name in named.items() if name is not None}
+    if advice.smallest is not None and advice.smallest == advice.fastest:
+        named = {"smallest and fastest": advice.smallest}
+    if not advice.is_shown:
+        named = {"": advice.smallest}
+    within = f"file within {_margin(advice)} of the best" if advice.is_shown else "file with the best score"
+    return {f"{words} {within}".lstrip(): name for words, name in named.items() if name is not None}
 
 
 def _margin(advice: Recommendation) -> str:
