@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gguf import GGUFReader
-
 from gguf_bench import child
 from gguf_bench.errors import ModelError
 from gguf_bench.quants import QUANTS
@@ -58,6 +56,8 @@ def describe_adapter(
 
     Raises ModelError where llama.cpp would leave a part of it out without a word.
     """
+    from gguf import GGUFReader  # takes its time to import, and adapters are rare
+
     (path,) = shard_paths
     reader = GGUFReader(path)
     left_out = [tensor.name for tensor in reader.tensors if not tensor.name.endswith((".lora_a", ".lora_b"))]

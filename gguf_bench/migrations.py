@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlite_utils import Database, Migrations
+from gguf_bench.sqlite_library import Database, Migrations
 
 migrations = Migrations("gguf_bench")
 

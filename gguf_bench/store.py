@@ -23,14 +23,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlite_utils import Database
-
 from gguf_bench.errors import StoreError
 from gguf_bench.migrations import migrations
 from gguf_bench.paths import written_whole
 from gguf_bench.progress import SILENT, Progress
 from gguf_bench.records import Answer, Document, GgufFile, Score, Settings
 from gguf_bench.sqlite_errors import BUSY_SECONDS, explained, require_store
+from gguf_bench.sqlite_library import Database
 from gguf_bench.sqlite_reading import opened_to_read
 
 Row = dict[str, Any]
