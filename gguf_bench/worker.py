@@ -289,6 +289,22 @@ def imatrix(job: Job, emit: Emit, _lines: Lines) -> None:
     collection.collect(model, context, job["text"], job["n_chunks"], emit, _Beat(emit))
 
 
+def fidelity(job: Job, emit: Emit, _lines: Lines) -> None:
+    """{path, reference, text, name, n_ctx, n_chunks, settings} -> loaded, then `measured` with each chunk's figures."""
+    from gguf_bench.llama import divergence
+
+    def loaded(path: str) -> tuple[Model, ChunkContext]:
+        one, n_threads = {**job, "path": path}, llama_devices.physical_cores()
+
+        def attempt(plan: Plan) -> tuple[Model, ChunkContext]:
+            model = _load(one, emit, plan)
+            return model, ChunkContext(model, job["n_ctx"], n_threads=n_threads, logits_from=job["n_ctx"] // 2)
+
+        return _with_layers(one, emit, attempt, llama_chunks.shape(job["n_ctx"]))
+
+    divergence.measure(loaded(job["reference"]), loaded(job["path"]), job, emit, _Beat(emit))
+
+
 class _Beat:
     """A sign of life for the parent, at most every BEAT_EVERY_SECONDS."""
 
@@ -467,6 +483,7 @@ JOBS: Mapping[str, Callable[[Job, Emit, Lines], None]] = {
     "quantize": quantize,
     "calibrate": calibrate,
     "imatrix": imatrix,
+    "fidelity": fidelity,
     "run": run,
     "chat": chat,
 }

@@ -15,13 +15,15 @@ import numpy as np
 import pytest
 from gguf import GGUFReader, GGUFWriter
 
-from gguf_bench import child, imatrix
+from gguf_bench import child, imatrix, prepare
 from gguf_bench.describe import describe
 from gguf_bench.errors import ModelError
 from gguf_bench.gguf_header import read_header
 from gguf_bench.imatrix_file import Entry, Imatrix, progress_of, read, save_progress, write
 from gguf_bench.llama.eval_callback import Tensor, tensor_operations
-from gguf_bench.records import GgufFile
+from gguf_bench.quants import quant
+from gguf_bench.records import GgufFile, ModelSpec, QuantizeOptions
+from gguf_bench.store import Store
 from gguf_bench.texts import Text
 from tests import tiny_models
 
@@ -460,29 +462,29 @@ def test_the_command(moe: Path, tmp_path: Path, gguf_bench: Callable[..., subpro
     assert "none.txt: cannot be read: No such file or directory" in missing.stderr
 
 
-def test_quantize_by_the_word_eps_computes_it_once(
-    tmp_path: Path, gguf_bench: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_quantize_by_the_word_eps_computes_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the cache by content: used again, and the quantized file differs from one without."""
+    monkeypatch.setattr(prepare.texts, "built_in", lambda name: Text(name, words(3 * CHUNK).text))
     path = tiny_models.llama(tmp_path / "wide.gguf", n_layers=1, width=256, feed_forward=256)
-    by_eps, plain = tmp_path / "eps", tmp_path / "plain"
-    first = gguf_bench("quantize", path, "-q", "Q2_K", "--imatrix", "eps", "-o", by_eps)
-    assert first.returncode == 0, first.stderr
-    assert "computing the importance matrix of wide.gguf on eps-calibration-v1" in first.stderr
-    again = gguf_bench("quantize", path, "-q", "IQ2_XXS", "--imatrix", "eps", "-o", by_eps)
-    assert again.returncode == 0, again.stderr
-    assert "computing the importance matrix" not in again.stderr
-    without = gguf_bench("quantize", path, "-q", "Q2_K", "-o", plain)
-    assert without.returncode == 0, without.stderr
-    made, unweighted = Path(first.stdout.strip()), Path(without.stdout.strip())
+    spec, store = ModelSpec(key="wide", provider="file", path=path), Store(tmp_path / "results.db")
+    by_eps = QuantizeOptions(imatrix="eps")
+    first, again = Said(), Said()
+    (made,) = prepare.quantize(spec, [quant("Q2_K")], store, folder=tmp_path / "eps", options=by_eps, progress=first)
+    assert first.lines[0] == "computing the importance matrix of wide.gguf on eps-calibration-v1"
+    prepare.quantize(spec, [quant("IQ2_XXS")], store, folder=tmp_path / "eps", options=by_eps, progress=again)
+    assert not [line for line in again.lines if line.startswith("computing the importance matrix")]
+    (unweighted,) = prepare.quantize(spec, [quant("Q2_K")], store, folder=tmp_path / "plain")
+
     fields = GGUFReader(made).fields
     assert fields["quantize.imatrix.dataset"].contents() == "eps-calibration-v1"
     assert fields["quantize.imatrix.entries_count"].contents() == 7
-    ours, theirs = (
+    kept = Path(fields["quantize.imatrix.file"].contents())
+    assert kept.parent.name == "imatrix"
+    ours, plain = (
         next(bytes(tensor.data) for tensor in GGUFReader(file).tensors if tensor.name == "blk.0.ffn_up.weight")
         for file in (made, unweighted)
     )
-    assert ours != theirs
+    assert ours != plain
 
 
 def test_a_child_whose_llama_cpp_is_another_says_so(
@@ -497,3 +499,21 @@ def test_a_child_whose_llama_cpp_is_another_says_so(
     with pytest.raises(ModelError, match="lays tensors out in another way"):
         imatrix.compute(described(dense), words(2 * CHUNK), tmp_path / "imatrix.gguf")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_values_fetched_from_a_device_are_those_in_place(
+    moe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through ggml_backend_tensor_get, as on a GPU; experts and views of tensors among them."""
+    in_place = imatrix.compute(described(moe), words(2 * CHUNK), tmp_path / "in_place.gguf")
+    far = (
+        "import runpy, gguf_bench.llama.eval_callback as e\n"
+        "def values(self, address, read=e.Reader.values):\n"
+        "    self._is_host = lambda buffer: False\n"
+        "    return read(self, address)\n"
+        "e.Reader.values = values\n"
+        "runpy.run_module('gguf_bench.worker', run_name='__main__')"
+    )
+    monkeypatch.setattr(child, "WORKER", (child.WORKER[0], "-c", far))
+    fetched = imatrix.compute(described(moe), words(2 * CHUNK), tmp_path / "fetched.gguf")
+    assert fetched.path.read_bytes() == in_place.path.read_bytes()

@@ -10,6 +10,7 @@ one by one, because logits of all 2,048 tokens would take 2 GB at a vocabulary o
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,11 +44,14 @@ def chunks_of(model: Model, text: str, n_ctx: int) -> Tokens:
 class ChunkContext:
     """A context that computes chunks of `n_ctx` tokens, `together` at a time; a `watcher` sees the tensors.
 
-    Raises ModelError where there is no memory for it.
+    There are logits of a chunk's tokens from `logits_from` on. llama.cpp leaves tokens that none are asked of out of
+    the last layer, so a watcher wants them all. Raises ModelError where there is no memory for it.
     """
 
-    def __init__(self, model: Model, n_ctx: int, *, n_threads: int, watcher: Watcher | None = None) -> None:
-        self.n_ctx, self.together = n_ctx, together(n_ctx)
+    def __init__(
+        self, model: Model, n_ctx: int, *, n_threads: int, watcher: Watcher | None = None, logits_from: int = 0
+    ) -> None:
+        self.n_ctx, self.together, self._logits_from = n_ctx, together(n_ctx), logits_from
         self._model, self._watcher, self._bos = model, watcher, model.bos()
         n_batch = max(UBATCH_TOKENS, self.together)
         params = llama_cpp.llama_context_default_params()
@@ -73,7 +77,7 @@ class ChunkContext:
     def decode(self, chunks: Tokens) -> Iterator[tuple[slice, Logits]]:
         """Compute `chunks` (at most `together`, n_ctx), a part of each at a time.
 
-        Yields the part's place within the chunks, and its logits (chunks, tokens of the part, n_vocab), which are
+        Yields for each part the place within the chunks that its logits (chunks, tokens, n_vocab) are of. They are
         llama.cpp's own memory and good until the next part. Raises ModelError, and what the watcher met.
         """
         n_chunks = len(chunks)
@@ -91,19 +95,24 @@ class ChunkContext:
                 self._watcher.check()
             if code != 0:
                 raise ModelError(f"llama_decode failed with {code}{log().why()}")
+            place = slice(max(part.start, min(part.stop, self._logits_from)), part.stop)
+            shape = (n_chunks, place.stop - place.start, self._model.n_vocab)
+            if place.start == place.stop:
+                yield place, np.zeros(shape, np.float32)
+                continue
             logits = llama_cpp.llama_get_logits(self.handle)
-            n_vocab = self._model.n_vocab
-            yield part, np.ctypeslib.as_array(logits, shape=(tokens.size * n_vocab,)).reshape(*tokens.shape, n_vocab)
+            yield place, np.ctypeslib.as_array(logits, shape=(math.prod(shape),)).reshape(shape)
 
     def _fill(self, tokens: Tokens, start: int) -> None:
-        """One sequence a chunk; logits for every token, for llama.cpp leaves out of the last layer what has none."""
+        """One sequence a chunk."""
         n_chunks, length = tokens.shape
         self._batch.n_tokens = tokens.size
+        positions = np.tile(np.arange(start, start + length, dtype=np.int32), n_chunks)
         for name, values in (
             ("token", tokens.ravel()),
-            ("pos", np.tile(np.arange(start, start + length, dtype=np.int32), n_chunks)),
+            ("pos", positions),
             ("n_seq_id", np.ones(tokens.size, np.int32)),
-            ("logits", np.ones(tokens.size, np.int8)),
+            ("logits", (positions >= self._logits_from).astype(np.int8)),
         ):
             ctypes.memmove(getattr(self._batch, name), values.ctypes.data, values.nbytes)
         for row, sequence in enumerate(np.repeat(np.arange(n_chunks), length)):
