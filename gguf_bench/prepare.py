@@ -17,15 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gguf_bench import convert as convert_stage
-from gguf_bench import fidelity as fidelity_stage
-from gguf_bench import imatrix as imatrix_stage
 from gguf_bench import llama_build, provenance, texts, upstream
 from gguf_bench import quantize as quantize_stage
 from gguf_bench.baselines import BASELINES
 from gguf_bench.catalog import hub_id_mistake
 from gguf_bench.describe import describe, describe_adapter, described
 from gguf_bench.errors import GgufBenchError, ModelError, QuantizeError
-from gguf_bench.fidelity import Fidelity
 from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.package import find_package_gguf
 from gguf_bench.paths import cache_folder, require_free_space
@@ -44,7 +41,9 @@ from gguf_bench.records import (
 from gguf_bench.store import Row, Store
 
 if TYPE_CHECKING:
+    from gguf_bench import imatrix as imatrix_stage
     from gguf_bench.endpoint import Endpoint
+    from gguf_bench.fidelity import Fidelity
 from gguf_bench.texts import Text
 
 DEFAULT_QUANT = "Q4_K_M"
@@ -238,6 +237,8 @@ def imatrix(
 
     What the text did not reach is said.
     """
+    from gguf_bench import imatrix as imatrix_stage  # numpy and gguf take their time to import, as in what follows
+
     source = _source(spec, store, progress)
     progress.say(f"computing the importance matrix of {source.path.name} on {text.name}")
     made = imatrix_stage.compute(source, text, target, n_chunks=n_chunks, gpu_layers=gpu_layers, progress=progress)
@@ -280,6 +281,8 @@ def fidelity(
     progress: Progress = SILENT,
 ) -> Iterator[tuple[Quant, Fidelity]]:
     """Each of `quants`, made where it is missing, beside the model as `reference`; see `fidelity.measure`."""
+    from gguf_bench import fidelity as fidelity_stage
+
     expected = gguf_of(Contender(spec, reference), store, progress)
     paths = quantize(spec, quants, store, options=options, progress=progress)
     for quant, path in zip(quants, paths, strict=True):
@@ -319,6 +322,8 @@ def _with_eps_imatrix(
     """
     if options.imatrix != EPS:
         return options
+    from gguf_bench import imatrix as imatrix_stage
+
     text = texts.built_in(texts.CALIBRATION)
     path = cache_folder() / "imatrix" / f"{source.path.stem}-{imatrix_stage.key(source, text)[:12]}.gguf"
     if not path.exists():
