@@ -80,6 +80,7 @@ class Store:
             try:
                 if self._lacks() and to_read:
                     self.close()
+                    self._require_writable("is of an earlier version and cannot be brought up to date")
                     Store(path, progress).close()
                     self._db = self._opened_to_read()
                 elif self._lacks():
@@ -102,12 +103,12 @@ class Store:
         require_store(self.path)
         return _database(opened_to_read(self.path))
 
-    def _require_writable(self) -> None:
+    def _require_writable(self, otherwise: str = "cannot be written") -> None:
         if self.path.exists():
             for place, name in ((self.path, "it"), (self.path.parent, "its folder")):
                 if not os.access(place, os.W_OK, effective_ids=True):
                     raise StoreError(
-                        f"{self.path} cannot be written: {name} is read-only for you",
+                        f"{self.path} {otherwise}: {name} is read-only for you",
                         hint="choose another store with --db, or copy this one to a folder of your own",
                     )
 

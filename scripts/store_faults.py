@@ -30,7 +30,7 @@ from tests.disks import NotHere, command_of_nobody, fill, make_read_only, open_f
 from tests.filled_store import filled
 
 SEED = 6
-MANY_DOCUMENTS = 2000
+MANY_DOCUMENTS = 1000
 HALF_WRITTEN = """
     select count(*) from contenders join runs on runs.id = contenders.run_id where contenders.status = 'finished'
     and (contenders.eps_score is null or runs.n_documents <> (select count(*) from answers where contender_id = contenders.id))
@@ -183,26 +183,30 @@ def alike_at_once(folder: Path, _n: int) -> Outcome:
     return Outcome(f"exit {code} and {second.code} {said(second, folder)}; {n:,} answers", good)
 
 
-def readers(folder: Path, _n: int) -> Outcome:
+def readers(folder: Path, n: int) -> Outcome:
+    """The writer is stopped wherever it is, in the middle of a transaction as well, while the readers read."""
     database = folder / "r.db"
     run(folder, database, *comparison(folder, "a", 5))
     writer = started(folder, database, *comparison(folder, "b"))
-    n_reads = n_during = 0
-    good = True
-    while writer.poll() is None:
-        listed = run(folder, database, "results", "list", "--json")
-        half = run(folder, database, "query", "--csv", HALF_WRITTEN)
-        good = good and listed.code == half.code == 0 and half.stdout.split() == ["count(*)", "0"]
-        statuses = [one["status"] for one in json.loads(listed.stdout)]
+    while n_answers(database) <= 10 and writer.poll() is None:
+        time.sleep(0.01)
+    n_rounds, good = 0, True
+    for seconds in moments(n, 0.2):
+        if writer.poll() is not None:
+            break
+        writer.send_signal(signal.SIGSTOP)
+        reads = (("results", "list", "--json"), ("query", "--csv", HALF_WRITTEN), ("results", "show", "2", "--json"))
+        found = [ended(process) for process in [started(folder, database, *arguments) for arguments in reads]]
+        good = good and [each.code for each in found] == [0, 0, 0] and found[1].stdout.split() == ["count(*)", "0"]
+        statuses = [one["status"] for one in json.loads(found[0].stdout)]
         good = good and statuses[-1] == "finished" and "interrupted" not in statuses
-        if len(statuses) == 2:
-            shown = run(folder, database, "results", "show", "2", "--json")
-            rows = json.loads(shown.stdout)["leaderboard"]
-            good = good and all((row["eps_score"] is not None) == (row["status"] == "finished") for row in rows)
-            n_during += any(row["status"] == "running" for row in rows)
-        n_reads += 1
-    good = good and ended(writer).code == 0 and is_sound(database)
-    return Outcome(f"{n_reads} rounds of `results list`, `show` and `query`, {n_during} while answers came", good)
+        rows = json.loads(found[2].stdout)["leaderboard"]
+        good = good and all((row["eps_score"] is not None) == (row["status"] == "finished") for row in rows)
+        n_rounds += any(row["status"] in ("pending", "running") for row in rows)
+        writer.send_signal(signal.SIGCONT)
+        time.sleep(seconds)
+    good = good and ended(writer).code == 0 and is_sound(database) and n_rounds > 0
+    return Outcome(f"{n_rounds} times `results list`, `results show` and `query` while answers came", good)
 
 
 # --- kill -9 ---
@@ -383,9 +387,7 @@ def read_only_old(folder: Path, _n: int) -> Outcome:
         database = an_old_store(place / "r.db")
         make_read_only(place)
         found = run(folder, database, "results", "list", prefix=prefix)
-        return Outcome(
-            f"exit {found.code} {said(found, folder)}", one_line(found, "cannot be written", "copy this one")
-        )
+        return Outcome(f"exit {found.code} {said(found, folder)}", one_line(found, "earlier version", "copy this one"))
 
 
 def read_only_log(folder: Path, _n: int) -> Outcome:

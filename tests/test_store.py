@@ -299,13 +299,16 @@ def test_the_first_of_many_processes_brings_a_store_up_to_date(path: Path) -> No
     assert [name for name in names_in(path.parent) if "before" in name] == ["results.db.before-m006"]
 
 
-@pytest.mark.parametrize("to_read", [True, False])
-def test_an_older_store_that_cannot_be_written_is_one_line(to_read: bool) -> None:
+@pytest.mark.parametrize(
+    ("to_read", "says"),
+    [(True, "of an earlier version and cannot be brought up to date"), (False, "cannot be written")],
+)
+def test_an_older_store_that_cannot_be_written_is_one_line(to_read: bool, says: str) -> None:
     with open_folder() as folder:
         an_old_store(folder / "r.db")
         make_read_only(folder)
         before = names_in(folder)
-        with as_nobody(), pytest.raises(StoreError, match=r"cannot be written: it is read-only.*copy this one"):
+        with as_nobody(), pytest.raises(StoreError, match=f"{says}: it is read-only.*copy this one"):
             Store(folder / "r.db", to_read=to_read)
         assert names_in(folder) == before
 
