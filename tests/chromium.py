@@ -38,7 +38,10 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 
 class Page:
-    """One page of a Chromium that is ours. `console` has what it logged or complained of, `asked` every URL."""
+    """One page of a Chromium that is ours. `console` has what it logged or complained of, `asked` every URL.
+
+    `blocked` are those URLs that the page's own policy kept from being fetched.
+    """
 
     def __init__(self, folder: Path) -> None:
         ours_read, its_write = os.pipe()
@@ -62,6 +65,8 @@ class Page:
         self._session: str | None = None
         self.console: list[str] = []
         self.asked: list[str] = []
+        self.blocked: list[str] = []
+        self._urls: dict[str, str] = {}
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
@@ -116,6 +121,10 @@ class Page:
                 self.console.append(parameters["entry"]["text"])
             case "Network.requestWillBeSent":
                 self.asked.append(parameters["request"]["url"])
+                self._urls[parameters["requestId"]] = self.asked[-1]
+            case "Network.loadingFailed":
+                if parameters.get("blockedReason") == "csp":
+                    self.blocked.append(self._urls[parameters["requestId"]])
 
     def open(self, url: str) -> None:
         """Load a page and wait until its scripts ran."""

@@ -50,7 +50,7 @@ class Made:
     speed: float
     display_name: str = ""
     error: str | None = None
-    output: str | None = None  # what it says to every tenth document, instead of figures
+    output: str | None = None  # what it says to every third document, instead of figures
     n_over_context: int = 0
 
 
@@ -96,7 +96,7 @@ def reported(
                 continue
             outputs = {
                 document.id: contender.output
-                if contender.output is not None and number % 10 == 0
+                if contender.output is not None and number % 3 == 0
                 else _answered(document, contender.share, chance)
                 for number, document in enumerate(documents)
             }

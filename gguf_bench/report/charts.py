@@ -26,6 +26,7 @@ CONFIG: Spec = {
     "view": {"stroke": None},
     "aria": True,
     "axis": {
+        "aria": False,
         "domain": False,
         "grid": True,
         "gridColor": RULE,

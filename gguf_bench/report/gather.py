@@ -42,7 +42,8 @@ class Disagreement:
 class Material:
     """`kinds` has for each contender id how many figures came out as "right", as an error kind, or as the status of an
     answer that had no figures ("unparseable", "over_context"). `files` are rows of `artifacts` by sha256, `contenders`
-    rows of `contenders` by id. `n_apart` counts all documents that the contenders `apart_between` read apart.
+    rows of `contenders` by id, of all the runs. `n_apart` counts all documents that the contenders `apart_between` read
+    apart.
     """
 
     kinds: Mapping[int, Mapping[str, int]]
@@ -57,7 +58,8 @@ class Material:
 def gather(comparison: Comparison, store: Store) -> Material:
     """Everything of the store that the page needs beside `comparison`."""
     ids = [row["contender_id"] for row in comparison.leaderboard]
-    contenders = {row["id"]: row for row in _among(store, "select * from contenders where id in", ids)}
+    run_ids = [run["id"] for run in comparison.runs]
+    contenders = {row["id"]: row for row in _among(store, "select * from contenders where run_id in", run_ids)}
     finished = [row for row in comparison.leaderboard if row["status"] == "finished"]
     asked = [row["contender_id"] for row in finished if row["asked"]]
     between = asked if len(asked) > 1 else [row["contender_id"] for row in finished]

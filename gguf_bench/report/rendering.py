@@ -14,8 +14,8 @@ from importlib.metadata import version
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from gguf_bench.report.contents import Figure, Page
 from gguf_bench.report.drawing import svg
-from gguf_bench.report.view import Figure, Page
 
 MARK = '<meta name="generator" content="gguf-bench'
 """What tells a report of ours from any other file; it stands within the first few hundred bytes."""
