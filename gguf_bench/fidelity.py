@@ -10,9 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from gguf_bench import llama_build
 from gguf_bench.child import Child, patience
@@ -20,7 +18,10 @@ from gguf_bench.errors import ModelError
 from gguf_bench.progress import SILENT, Progress
 from gguf_bench.texts import Text
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[np.float64]]
 
 CHUNK_TOKENS = 512
 """llama-perplexity's default; of each chunk the second half is predicted."""
@@ -101,16 +102,20 @@ def measure(
         bar.close()
     if not measured:
         raise ModelError(f"comparing {quantized.name} ended without a result")
+    import numpy as np  # takes its time to import, and `prepare` imports this module
+
     return summarised({name: np.array(chunks, np.float64) for name, chunks in measured.items()})
 
 
 def summarised(measured: dict[str, Array]) -> Fidelity:
     """The figures of (chunks, tokens) each of divergence, surprise, reference_surprise and agrees."""
+    import numpy as np
+
     divergence = measured["divergence"]
     n_chunks = len(divergence)
     chosen = np.random.default_rng(0).integers(0, n_chunks, (RESAMPLES, n_chunks))
 
-    def figure(of: Callable[[Array], float]) -> Figure:
+    def figure(of: Callable[[Any], float]) -> Figure:
         """`of` gets which chunks there are."""
         spread = np.std([of(chunks) for chunks in chosen], ddof=1) if n_chunks > 1 else math.nan
         return Figure(float(of(np.arange(n_chunks))), float(spread))

@@ -12,17 +12,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gguf_bench import imatrix_file, llama_build
+from gguf_bench import llama_build
 from gguf_bench.child import Child, Event, patience
 from gguf_bench.errors import ChildDied, ModelError
 from gguf_bench.gguf_header import GgufHeader, read_header
-from gguf_bench.imatrix_file import Imatrix
 from gguf_bench.offload import after_death
 from gguf_bench.progress import SILENT, Progress
 from gguf_bench.records import GgufFile
 from gguf_bench.texts import Text
+
+if TYPE_CHECKING:
+    from gguf_bench.imatrix_file import Imatrix
 
 CHUNK_TOKENS = 512
 """llama-imatrix's default."""
@@ -81,6 +83,8 @@ def compute(
     Broken off, the same call goes on from `target`.partial, whatever `n_chunks`. Raises ModelError for a text that is
     too short or values that are no numbers, ChildDied where llama.cpp crashed.
     """
+    from gguf_bench import imatrix_file  # brings numpy and gguf, which take their time to import
+
     header = read_header(gguf.path)
     chunk_tokens = min(CHUNK_TOKENS, gguf.context_train)
     state = target.with_name(f"{target.name}.partial")
