@@ -216,7 +216,10 @@ class Store:
     def save_artifact(
         self, gguf: GgufFile, *, made_by: str, made_with: Mapping[str, Any], parent_sha256: str | None = None
     ) -> None:
-        """Record a file by its content; a file already known keeps its history and only its path is renewed."""
+        """Record a file by its content; a file already known keeps its history and only its path is renewed.
+
+        One that was only found gets a history once it is known what makes it, unless others were made of it already.
+        """
         row = {
             "sha256": gguf.sha256,
             "path": str(gguf.path),
@@ -239,6 +242,14 @@ class Store:
                 " on conflict (sha256) do update set path = excluded.path",
                 row,
             )
+            if made_by != "found":
+                connection.execute(
+                    "update artifacts set (made_by, made_with, parent_sha256, source_repo, source_commit)"
+                    " = (:made_by, :made_with, :parent_sha256, :source_repo, :source_commit)"
+                    " where sha256 = :sha256 and made_by = 'found' and parent_sha256 is not :sha256"
+                    " and not exists (select 1 from artifacts made where made.parent_sha256 = :sha256)",
+                    row,
+                )
 
     # Runs
 
