@@ -21,7 +21,6 @@ from rich.table import Table
 from rich.text import Text
 
 from gguf_bench.families import families, quantization_costs
-from gguf_bench.provenance import Step
 from gguf_bench.quants import GROUPS, QUANTS, aliases
 from gguf_bench.records import (
     Candidate,
@@ -39,6 +38,7 @@ from gguf_bench.units import size_in_words
 
 if TYPE_CHECKING:
     from gguf_bench.catalog import Catalog
+    from gguf_bench.provenance import Step
     from gguf_bench.quants import Quant
     from gguf_bench.queries import Parameter, SavedQuery
     from gguf_bench.rescore import Rescored
