@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 import signal
 import socket
 import sqlite3
@@ -23,11 +22,11 @@ import pytest
 
 from gguf_bench.queries import saved_queries
 from gguf_bench.store import Store
+from tests.chromium import chromium, needs_chromium
 from tests.conftest import with_default_signals
 from tests.filled_store import HOSTILE, filled
 
 pytest.importorskip("datasette", reason="the extra `browse` is not installed")
-CHROMIUM = shutil.which("chromium")
 SECONDS = 120
 NEEDED = {"model": "bloop_1b", "document": "d000001"}
 
@@ -203,23 +202,14 @@ def test_without_the_extra_it_says_how_to_get_it(store: Path) -> None:
 # In a browser
 
 
-def browsed(url: str, folder: Path) -> tuple[str, list[str], set[str]]:
+def browsed(url: str, folder: Path) -> tuple[str, list[str], list[str]]:
     """What Chromium makes of a page: its document once scripts ran, its console's lines, and what it asked for."""
-    quiet = ("disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-sync")
-    options = (*quiet, "headless", "no-sandbox", "disable-component-update", "enable-logging=stderr", "dump-dom")
-    nobody_else = "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-    log = folder / "net.json"
-    where = (f"user-data-dir={folder / 'profile'}", f"log-net-log={log}", nobody_else)
-    command = [str(CHROMIUM), *(f"--{option}" for option in (*options, *where)), url]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
-    events = json.loads(log.read_text())["events"]
-    asked = [event["params"] for event in events if "initiator" in event.get("params", {})]
-    origin = url.partition("/results")[0]
-    console = [line for line in found.stderr.splitlines() if "CONSOLE" in line]
-    return found.stdout, console, {each["url"] for each in asked if each["initiator"].startswith(origin)}
+    with chromium(folder / "profile") as page:
+        page.open(url)
+        return page.run("document.documentElement.outerHTML"), page.console, page.asked
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+@needs_chromium
 @pytest.mark.parametrize("path", ["/unparseable", "/answers?status=unparseable", "/document?document=d000019"])
 def test_markup_of_a_model_is_text(url: str, tmp_path: Path, path: str) -> None:
     document, console, asked = browsed(url + path, tmp_path)
@@ -229,11 +219,11 @@ def test_markup_of_a_model_is_text(url: str, tmp_path: Path, path: str) -> None:
     assert title is not None
     assert "owned" not in title[1]
     assert console == []
-    assert asked
+    assert asked[0] == url + path
     assert all(each.startswith(url.partition("/results")[0]) for each in asked)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+@needs_chromium
 def test_a_script_that_got_into_a_page_could_be_seen(tmp_path: Path) -> None:
     """The test above can fail: Chromium runs scripts here, and its console is heard."""
     bad = tmp_path / "bad.html"

@@ -116,7 +116,7 @@ def test_labels_cover_neither_points_nor_each_other() -> None:
     boxes = []
     for point, place in zip(points, places, strict=True):
         if place is not None:
-            wide = 6.7 * len(point.label)
+            wide = 7.2 * len(point.label)
             left = place.x - {"left": 0, "center": wide / 2, "right": wide}[place.align]
             boxes.append(Box(left, place.y - 7, left + wide, place.y + 7))
     assert 2 <= len(boxes) < len(points)

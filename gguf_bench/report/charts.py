@@ -128,7 +128,7 @@ def dots(
     shown = [line for line in lines if low_score <= line.score <= high_score]
     labels = [
         {"text": dot.label, "x": place.x, "y": place.y, "align": place.align, "is_front": dot.is_front}
-        for dot, place in zip(first, placed(pixels, path, width + RIGHT, high), strict=True)
+        for dot, place in zip(first, placed(pixels, path, width + RIGHT - 2, high), strict=True)
         if place is not None
     ]
     values = [
@@ -277,8 +277,9 @@ def forest(pairs: Sequence[Pair], size: Size) -> Spec:
     rows = [
         {
             "row": number,
-            "label": _cut(pair.label, 46 if is_narrow else 44),
-            **{name: getattr(pair, name) for name in ("words", "about", "difference", "low", "high", "is_shown")},
+            "label": _cut(pair.label, 44),
+            "words": f"{pair.difference:.1f}" if is_narrow else pair.words,
+            **{name: getattr(pair, name) for name in ("about", "difference", "low", "high", "is_shown")},
         }
         for number, pair in enumerate(pairs)
     ]

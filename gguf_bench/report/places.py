@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-CHARACTER = 6.7
+CHARACTER = 7.2
 """The width of an average character at the charts' font size, in pixels; a little generous."""
 
 HEIGHT = 14.0

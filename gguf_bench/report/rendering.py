@@ -36,7 +36,7 @@ def html(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["drawn"] = _drawn
+    environment.filters |= {"drawn": _drawn, "tied": _tied}
     return environment.get_template("page.html").render(
         page=page,
         mark=Markup(MARK),
@@ -45,6 +45,11 @@ def html(page: Page) -> str:
         script=Markup(script),
         version=version("gguf-bench"),
     )
+
+
+def _tied(text: str) -> str:
+    """Our own words with figures that do not leave their unit at the end of a line."""
+    return text.replace(" %", "\u00a0%").replace("n = ", "n\u00a0=\u00a0")
 
 
 def _file(name: str) -> str:

@@ -70,7 +70,8 @@ def lead(found: Found) -> Iterator[str]:
             )
     above = [row for row in found.finished if is_baseline(row) and row["eps_score"] > best["eps_score"]]
     if above:
-        yield f"{above[0]['name']} ({above[0]['display_name']}) scores {percent(above[0]['eps_score'])}."
+        named = f" ({above[0]['display_name']})" if above[0]["display_name"] != above[0]["model"] else ""
+        yield f"{above[0]['name']}{named} scores {percent(above[0]['eps_score'])}."
 
 
 NAMED = 3
