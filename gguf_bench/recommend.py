@@ -249,9 +249,8 @@ def _about_limits(models: Sequence[Row], judge: _Judge) -> Iterator[str]:
 
 def _nothing_shown(judge: _Judge, candidates: Sequence[Candidate]) -> str:
     soonest = min((each.documents_needed for each in candidates if each.documents_needed), default=None)
-    return (
-        f"at n = {judge.best['n_documents']} no file is shown to be within the margin of all others; this one has the "
-        f"best score" + (f", and about {soonest:,} documents might show more" if soonest else "")
+    return f"at n = {judge.best['n_documents']} no file is shown to be within the margin of all others" + (
+        f"; about {soonest:,} documents might show one to be" if soonest else ""
     )
 
 

@@ -179,21 +179,17 @@ def _print_families(console: Console, found: Sequence[Family], by: str) -> None:
 
 
 def _print_costs(console: Console, costs: Sequence[QuantizationCost]) -> None:
-    """Each model's files beside its largest, to which the first row of a model gives the name."""
-    if not costs:
-        return
-    numbers = ("Bits/w", "Smaller", "Points lost [95 %]", "Speed")
-    table = _table("Cost of quantizing", "Quant", *numbers, "Shown", right=numbers)
+    """One table for each base model."""
+    numbers = ("Bits/w", "Smaller by", "Points lost [95 %]", "Speed")
     for base_model, files in itertools.groupby(costs, key=lambda cost: cost.base_model):
-        for number, cost in enumerate(files):
-            if not number:
-                _add(table, base_model, "beside", style="dim")
-                _add(table, cost.beside, "", style="dim")
+        table = _table("File", *numbers, "Shown", right=numbers)
+        for cost in files:
             lost = f"{100 * cost.score_lost:.1f} [{100 * cost.low:5.1f}, {100 * cost.high:5.1f}]"
             fast = "–" if cost.times_as_fast is None else f"{cost.times_as_fast:.2f} x"
             cells = (f"{cost.bits_per_weight:.2f}", f"{100 * cost.size_saved:.0f} %", lost, fast)
-            _add(table, cost.name, cost.quant, *cells, "yes" if cost.shown else "no")
-    console.print(table)
+            _add(table, cost.name, *cells, "yes" if cost.shown else "no")
+        console.print(Text(printable(f"what quantizing {base_model} costs, beside {cost.beside}")))
+        console.print(table)
 
 
 def _shown(excerpt_chars: int | None) -> str:
@@ -326,7 +322,7 @@ def print_recommendation(advice: Recommendation, *, as_json: bool) -> None:
     for remark in advice.remarks:
         console.print(Text(printable(remark)))
     numbers = ("Size", "Memory", "Docs/min", "EPS", "Behind [95 %]")
-    table = _table("Model", "Quant", *numbers, "In front", right=numbers)
+    table = _table("Model", "Quant", *numbers, "Front", right=numbers)
     for each in advice.candidates:
         _add(table, *_candidate_cells(each, advice))
     console.print(table)
@@ -351,6 +347,10 @@ def _margin(advice: Recommendation) -> str:
     return f"{points:.4g} point{'' if points == 1 else 's'}"
 
 
+FRONTS = {(False, False): "", (True, False): "size", (False, True): "speed", (True, True): "both"}
+"""Of score against size, and of score against speed."""
+
+
 def _candidate_cells(each: Candidate, advice: Recommendation) -> Iterator[str]:
     yield each.model + each.name.removeprefix(" ".join(filter(None, [each.model, each.quant])))
     yield each.quant or ""
@@ -362,7 +362,7 @@ def _candidate_cells(each: Candidate, advice: Recommendation) -> Iterator[str]:
         yield "the best" if each.name == advice.best else "–"
     else:
         yield f"{100 * each.behind:.1f} [{100 * each.low:.1f}, {100 * each.high:.1f}]"
-    yield ", ".join(word for word, is_on in (("size", each.on_size_front), ("speed", each.on_speed_front)) if is_on)
+    yield FRONTS[each.on_size_front, each.on_speed_front]
 
 
 def print_rescored(rescored: Sequence[Rescored], *, as_json: bool) -> None:

@@ -120,7 +120,9 @@ def test_as_many_documents_as_are_said_to_be_needed_do_show_it() -> None:
 
 
 def test_more_than_the_margin_behind_no_number_is_said_to_help() -> None:
-    assert of(advised(made("best", 0.1, n=30), made("small", 0.2, n=30)), "small").documents_needed is None
+    found = of(advised(made("best", 0.1, n=30), made("small", 0.2, n=30)), "small")
+    assert found.behind == pytest.approx(0.1)
+    assert (found.within, found.documents_needed) == ("open", None), "three documents show nothing yet"
 
 
 def test_a_file_has_to_be_near_every_other_not_only_the_best_seen() -> None:
