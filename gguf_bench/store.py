@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import filecmp
 import hashlib
 import itertools
 import json
@@ -146,7 +147,8 @@ class Store:
         """A whole copy of the store beside it, for which nobody may be writing it; returns its path."""
         base = f"{self.path.name}.before-{step.partition('_')[0]}"
         names = itertools.chain([base], (f"{base}.{number}" for number in itertools.count(2)))
-        copy = next(path for path in map(self.path.with_name, names) if not path.exists())
+        earlier = list(itertools.takewhile(Path.exists, map(self.path.with_name, names)))
+        copy = self.path.with_name(f"{base}.{len(earlier) + 1}" if earlier else base)
         try:
             with written_whole(copy) as partial:
                 shutil.copymode(self.path, partial)
@@ -159,6 +161,10 @@ class Store:
                 f"{copy.name} cannot be written: {error.strerror if isinstance(error, OSError) else error}",
                 hint="make room for it; nothing was changed",
             ) from error
+        for same in earlier:  # left by a process that was killed before it could change the store
+            if filecmp.cmp(same, copy, shallow=False):
+                copy.unlink()
+                return same
         return copy
 
     @contextmanager

@@ -275,7 +275,7 @@ def killed_migrating(folder: Path, n: int) -> Outcome:
         good = good and run(folder, database, "results", "list").code == 0 and is_up_to_date(database)
         copies = list(database.parent.glob("*.before-m006*"))
         n_copies += len(copies)
-        good = good and bool(copies) and all(asked(copy, "pragma integrity_check") == [("ok",)] for copy in copies)
+        good = good and len(copies) == 1 and all(asked(copy, "pragma integrity_check") == [("ok",)] for copy in copies)
         good = good and all(asked(copy, "select count(*) from excerpts") == rows for copy in copies)
         good = good and not list(database.parent.glob(".*partial"))
     came = f"{n_killed} of {n} killed, {n_old} before the change was made; then opened: {n_copies} copies, all whole"

@@ -270,6 +270,15 @@ def test_a_copy_takes_no_other_s_place(path: Path) -> None:
     assert [_names_of_runs(path.with_name(copy)) for copy in copies] == [["0"], ["1"], ["2"]]
 
 
+def test_what_was_copied_already_is_not_copied_again(path: Path) -> None:
+    """As where the first process was killed between the copy and the change."""
+    content = an_old_store(path).read_bytes()
+    for _ in range(3):
+        path.write_bytes(content)
+        Store(path).close()
+    assert names_in(path.parent) == [path.name, "results.db.before-m006"]
+
+
 def _names_of_runs(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as connection:
         return [name for (name,) in connection.execute("select name from runs")]
