@@ -151,7 +151,7 @@ class BenchmarkRunner:
     def _run(
         self, contenders: Sequence[prepare.Contender], options: pipeline.Options, progress: Progress
     ) -> BenchmarkResult:
-        store = Store(self.store_path)
+        store = Store(self.store_path, progress)
         try:
             run_id = pipeline.compare(contenders, options, store, progress)
             comparison = results.comparison([run_id], store)
