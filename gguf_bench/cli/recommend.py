@@ -50,9 +50,9 @@ def recommend(
     """Name the smallest and the fastest file that is as good as the best.
 
     Of RUNs, or of the newest run. As good is what the documents show to be at most --margin points worse: the whole
-    95 % interval of the difference lies under the margin. Only files within the limits count, the best included. It says
-    as well why each of the others is not it, which are on the front of score against size or speed, and the command that
-    runs the file.
+    95 % interval of the difference lies under the margin. Only files within the limits count, the best included. It
+    says as well why each of the others is not it, which are on the front of score against size or speed, and the
+    command that runs the file.
 
     \b
     gguf-bench recommend
