@@ -44,7 +44,10 @@ class TableView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A chart: the title says what is seen, `specs` has it in each of SIZES. `legend` is (CSS colour, word)."""
+    """A chart: the title says what is seen, `specs` has it in SIZES, or in "narrow" alone.
+
+    `legend` is (CSS colour, word).
+    """
 
     id: str
     title: str

@@ -69,10 +69,10 @@ def _figure(
     caption: str,
     draw: Callable[[charts.Size], charts.Spec],
     legend: Sequence[tuple[str, str]] = (),
+    sizes: Sequence[charts.Size] = SIZES,
 ) -> Figure:
-    return Figure(
-        id=identity, title=title, caption=caption, specs={each.name: draw(each) for each in SIZES}, legend=legend
-    )
+    specs: dict[str, charts.Spec] = {each.name: draw(each) for each in sizes}
+    return Figure(id=identity, title=title, caption=caption, specs=specs, legend=legend)
 
 
 def size_figure(found: Found) -> Figure | None:
@@ -222,6 +222,7 @@ def _curve(number: int, model: str, rows: Sequence[Row], found: Found) -> Figure
         lambda width: charts.dots(
             points, charts.bits_axis([row["bits_per_weight"] for row in rows]), lines, width, join="linear"
         ),
+        sizes=[each for each in SIZES if each.name == "narrow"],  # several stand in a row
     )
 
 
