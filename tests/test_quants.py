@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import llama_cpp
 import pytest
+from click.testing import CliRunner
 
+from gguf_bench.cli.commands import cli
 from gguf_bench.errors import QuantizeError
-from gguf_bench.quants import ALIASES, QUANTS, quant
+from gguf_bench.quants import ALIASES, GROUPS, QUANTS, aliases, quant
 
 
 def llama_cpp_file_types() -> dict[str, int]:
@@ -25,6 +29,31 @@ def test_names_and_numbers_are_llama_cpps() -> None:
     declared = llama_cpp_file_types()
     assert declared.pop("NVFP4") == 39
     assert {name: row.file_type for name, row in QUANTS.items()} == declared
+
+
+def test_groups_are_of_the_types_they_are_called_after() -> None:
+    """`--list` shows a group of them at a time; each type is in one."""
+    assert {row.group for row in QUANTS.values()} == set(GROUPS)
+    assert {name for name, row in QUANTS.items() if row.group == "k"} == {name for name in QUANTS if "_K" in name}
+    assert {name for name, row in QUANTS.items() if row.group == "i"} == {name for name in QUANTS if name[0] == "I"}
+    assert {name for name, row in QUANTS.items() if row.group == "float"} == {"F32", "F16", "BF16"}
+
+
+def test_the_list_has_a_line_for_each_type() -> None:
+    """At 80 columns nothing is wrapped: name, aliases, bits, whether an imatrix is needed, what it is for."""
+    lines = CliRunner().invoke(cli, ["quantize", "--list"], env={"COLUMNS": "80"}).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    for name, row in QUANTS.items():
+        (line,) = (line.strip() for line in lines if line.split()[:1] == [name] and row.description in line)
+        assert f"{row.bits_per_weight:.2f}" in line
+        assert ("needed" in line) == row.needs_imatrix
+        assert all(alias.lower() in line for alias in aliases(name))
+    (q4,) = (
+        row
+        for row in json.loads(CliRunner().invoke(cli, ["quantize", "--list", "--json"]).stdout)
+        if "4BIT" in row["aliases"]
+    )
+    assert (q4["name"], q4["group"], q4["needs_imatrix"]) == ("Q4_K_M", "k", False)
 
 
 def test_rows_run_from_most_to_fewest_bits() -> None:
