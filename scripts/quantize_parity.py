@@ -4,9 +4,10 @@
 
 LLAMA_QUANTIZE is built from the llama.cpp in the sdist of the llama-cpp-python we depend on
 (`cmake -S vendor/llama.cpp -B build -G Ninja -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF`, then `ninja llama-quantize`).
-Every type, and the combinations of options in tests/quantize_sources.py, on each SOURCE; without one, on a small
-mixture of experts, whole and in two parts. A source that is quantized is quantized again. Importance matrices are made
-up, with an entry for each matrix of the source. Prints a line a file; exits with 1 if any differs.
+Without a SOURCE, every type and the combinations of options in tests/quantize_sources.py on a small mixture of experts,
+whole and in two parts; on each SOURCE, thirteen types and the combinations with one type each. A source that is
+quantized is quantized again. Importance matrices are made up, with an entry for each matrix of the source. Prints a
+line a file; exits with 1 if any differs.
 
 `--record` writes what llama-quantize makes of the mixture of experts to tests/cases/quantize.json, which tests hold us
 to where there is no llama-quantize.
@@ -39,7 +40,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "parts").mkdir()
-        cases = [(path, sources.CASES) for path in own] or [
+        cases = [(path, sources.FEW_CASES) for path in own] or [
             (sources.moe(folder / "moe-F16.gguf"), sources.CASES),
             (sources.moe(folder / "parts" / "moe-F16.gguf", tensors_a_part=25), sources.SPLIT_CASES),
         ]
@@ -50,10 +51,10 @@ def main() -> None:
                 n_files += 1
                 n_different += ours != theirs
                 digests[label] = theirs
+                if "--record" in arguments:
+                    RECORDED.write_text(json.dumps(recorded, indent=1) + "\n")
                 print(f"  {label:36} {'same' if ours == theirs else 'DIFFERENT'} {theirs[:16]} {ours[:16]}", flush=True)
     print(f"{n_files} files, {n_different} different")
-    if "--record" in arguments:
-        RECORDED.write_text(json.dumps(recorded, indent=1) + "\n")
     raise SystemExit(n_different > 0)
 
 
@@ -69,30 +70,26 @@ def compared(
         ["--allow-requantize"] if any(tensor.type not in ("F32", "F16", "BF16") for tensor in header.tensors) else []
     )
     for case, (types, typed) in cases.items():
-        options = shlex.split(typed)
-        for name in types:
-            target = folder / f"theirs-{name}.gguf"
-            done = run(folder, tool, *again, *options, source, target, name)
-            theirs = sha256(written(folder, "theirs-*.gguf")) if done == 0 else f"exit {done}"
-            for path in written(folder, "theirs-*"):
+        options = [*again, *shlex.split(typed)]
+        wanted = [word for name in types for word in ("-q", name)]
+        command = [sys.executable, "-m", "gguf_bench", "--db", folder / "r.db", "quantize", source, *wanted, *options]
+        made = run(folder, *command, "-o", folder / "ours")
+        paths = [Path(line) for line in made.stdout.splitlines()]
+        for number, name in enumerate(types):
+            done = run(folder, tool, *options, source, folder / "theirs.gguf", name)
+            their_paths = sorted(folder.glob("theirs*.gguf"))
+            theirs = sha256(their_paths) if done.returncode == 0 else f"exit {done.returncode}"
+            yield f"{case}, {name}", sha256([paths[number]]) if paths else f"exit {made.returncode}", theirs
+            for path in their_paths:
                 path.unlink()
-            command = [sys.executable, "-m", "gguf_bench", "--db", folder / "r.db", "quantize", source, "-q", name]
-            done = run(folder, *command, *again, *options, "-o", folder / "ours")
-            ours = sha256(written(folder / "ours", "*.gguf")) if done == 0 else f"exit {done}"
-            for path in written(folder / "ours", "*"):
-                path.unlink()
-            yield f"{case}, {name}", ours, theirs
+        for path in folder.glob("ours/*"):
+            path.unlink()
 
 
-def run(folder: Path, *command: object) -> int:
+def run(folder: Path, *command: object) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(RECORDED.parent.parent.parent)}
-    return subprocess.run(
-        list(map(str, command)), cwd=folder, env=environment, capture_output=True, check=False
-    ).returncode
-
-
-def written(folder: Path, pattern: str) -> list[Path]:
-    return sorted(folder.glob(pattern))
+    words = list(map(str, command))
+    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def sha256(paths: Sequence[Path]) -> str:

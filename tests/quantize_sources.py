@@ -1,7 +1,7 @@
 """What quantizations are compared on: a small mixture of experts and importance matrices, the same bytes everywhere.
 
 All values are whole numbers from the generator, scaled exactly, so that no machine's libm takes part. Rows are of 256
-and 512 values, so that every type fits.
+values, so that every type fits.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gguf_bench.quants import QUANTS
 
 Array = np.ndarray[Any, Any]
 
-N_LAYERS, N_EXPERTS, WIDTH, FEED_FORWARD, VOCABULARY = 4, 4, 256, 512, 64
+N_LAYERS, N_EXPERTS, WIDTH, FEED_FORWARD, VOCABULARY = 3, 4, 256, 256, 64
 KEYS: Mapping[str, Any] = {
     "vocab_size": VOCABULARY,
     "context_length": 512,
@@ -53,7 +53,7 @@ SHAPES = {
 
 
 def moe(path: Path, *, tensors_a_part: int = 0) -> Path:
-    """A mixture of experts in F16, 16 MB, at `path`; in parts where their size is given. Returns the (first) path."""
+    """A mixture of experts in F16, 6 MB, at `path`; in parts where their size is given. Returns the (first) path."""
     random = np.random.default_rng(0)
     writer = gguf.GGUFWriter(path, "llama", split_max_tensors=tensors_a_part)
     writer.add_tokenizer_model("no_vocab")
@@ -132,12 +132,13 @@ def write_dat(path: Path, shapes: Mapping[str, tuple[int, ...]] = SHAPES, *, cal
 
 
 WITHOUT_IMATRIX = [name for name, quant in QUANTS.items() if not quant.needs_imatrix]
-WITH_IMATRIX = [name for name in QUANTS if name not in ("F32", "F16", "BF16")]
+WITH_IMATRIX = [*(name for name, quant in QUANTS.items() if quant.needs_imatrix), "Q4_0", "Q4_K_M", "IQ4_XS"]
+FEW = (
+    "Q8_0", "Q6_K", "Q5_K_M", "Q5_1", "Q5_0", "Q4_K_M", "Q4_1", "Q4_K_S", "Q4_0", "Q3_K_M", "Q2_K", "TQ2_0", "IQ4_NL",
+)  # fmt: skip
 
 CASES: Mapping[str, tuple[Sequence[str], str]] = {
     # name: types, options as both programs take them
-    "no options": (WITHOUT_IMATRIX, ""),
-    "imatrix": (WITH_IMATRIX, "--imatrix imatrix.gguf"),
     "imatrix, older form": (("Q4_K_M", "IQ2_XXS"), "--imatrix imatrix.dat"),
     "included weights": (
         ("Q4_K_M",),
@@ -164,9 +165,15 @@ CASES: Mapping[str, tuple[Sequence[str], str]] = {
         "--pure --imatrix imatrix.gguf --exclude-weights ffn --tensor-type attn_v=q6_k --output-tensor-type q8_0 "
         "--override-kv general.name=str:x --prune-layers 1",
     ),
+    "no options": (WITHOUT_IMATRIX, ""),
+    "imatrix": (WITH_IMATRIX, "--imatrix imatrix.gguf"),
 }
 SPLIT_CASES: Mapping[str, tuple[Sequence[str], str]] = {
     "parts merged": (("Q4_K_M",), ""),
     "parts kept": (("Q4_K_M", "IQ2_XS"), "--keep-split --imatrix imatrix.gguf"),
 }
 """For a source in parts."""
+FEW_CASES: Mapping[str, tuple[Sequence[str], str]] = {
+    case: (FEW if case == "no options" else types[:1], options) for case, (types, options) in CASES.items()
+}
+"""For large files: thirteen types, and every combination of options with one type."""
