@@ -12,7 +12,8 @@ both of random weights, are always compared; MODELs beside them. For each model:
 - whether llama-imatrix takes our file in (--in-file), and gives the same bytes back;
 - whether our reader makes the same weights of llama-imatrix's .dat as of its GGUF, to 1e-6.
 
-Exits with 1 where a difference is above 1e-3, or something is not the same.
+Exits with 1 where a difference on the same libraries is above 1e-3, or something is not the same. On other ones the
+kernels differ as well: without OpenBLAS, llama.cpp rounds the inputs of quantized weights to 8 bits.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def compared(tools: Path, model: Path, text: Path, n_chunks: int, folder: Path) 
     figures = " | ".join(f"{figure:.1e}" for pair in found for figure in pair)
     words = " | ".join("same" if same else "DIFFERENT" for same in (quantized, back, dat))
     print(f"{model.stem} | {len(mine.entries)} | {mine.chunk_count} | {figures} | {words}", flush=True)
-    return max(map(max, found)) <= MOST and quantized and back and dat
+    return max(found[1]) <= MOST and quantized and back and dat
 
 
 def ours(folder: Path, *arguments: object) -> str:
