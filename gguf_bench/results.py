@@ -13,7 +13,7 @@ from gguf_bench import rescore as rescore_stage
 from gguf_bench.alike import Entry, require_alike, speed_differences
 from gguf_bench.errors import ComparisonError, StoreError
 from gguf_bench.families import base_models, parameters
-from gguf_bench.paired import differences
+from gguf_bench.paired import Alone, alone, among
 from gguf_bench.progress import Progress
 from gguf_bench.recommend import recommend
 from gguf_bench.records import (
@@ -50,15 +50,7 @@ def comparison(run_ids: Sequence[int], store: Store) -> Comparison:
     Raises StoreError when there is no such run, ComparisonError when their scores cannot be compared.
     """
     found = _gathered(run_ids, store)
-    asked = {row["name"]: found.scores[row["name"]] for row in found.leaderboard if _is_compared(row)}
-    return Comparison(
-        runs=found.runs,
-        leaderboard=found.leaderboard,
-        verdicts=differences(asked, found.companies),
-        excerpts=_recall(next(filter(None, (store.excerpts(run["id"]) for run in reversed(found.runs))), [])),
-        remarks=found.remarks,
-        speeds_compare=found.speeds_compare,
-    )
+    return _comparison(found, alone({name: found.scores[name] for name in _compared(found)}, found.companies), store)
 
 
 def recommendation(run_ids: Sequence[int], store: Store, limits: Limits) -> Recommendation:
@@ -67,11 +59,39 @@ def recommendation(run_ids: Sequence[int], store: Store, limits: Limits) -> Reco
     Raises what `comparison` does, and ComparisonError for a least speed where speeds do not compare.
     """
     found = _gathered(run_ids, store)
+    return _recommendation(found, alone(found.scores, found.companies), store, limits)
+
+
+def comparison_and_recommendation(
+    run_ids: Sequence[int], store: Store, limits: Limits
+) -> tuple[Comparison, Recommendation]:
+    """Both, each pair compared once."""
+    found = _gathered(run_ids, store)
+    pairs = alone(found.scores, found.companies)
+    return _comparison(found, pairs, store), _recommendation(found, pairs, store, limits)
+
+
+def _compared(found: _Gathered) -> list[str]:
+    """The names of those whose differences are judged: the contenders that were asked for and came to their end."""
+    return [row["name"] for row in found.leaderboard if row["asked"] and row["status"] == "finished"]
+
+
+def _comparison(found: _Gathered, pairs: Sequence[Alone], store: Store) -> Comparison:
+    return Comparison(
+        runs=found.runs,
+        leaderboard=found.leaderboard,
+        verdicts=among(pairs, _compared(found)),
+        excerpts=_recall(next(filter(None, (store.excerpts(run["id"]) for run in reversed(found.runs))), [])),
+        remarks=found.remarks,
+        speeds_compare=found.speeds_compare,
+    )
+
+
+def _recommendation(found: _Gathered, pairs: Sequence[Alone], store: Store, limits: Limits) -> Recommendation:
     if limits.min_documents_per_minute is not None and not found.speeds_compare:
         raise ComparisonError(found.remarks[0], hint="ask without a least speed")
-    advice = recommend(
-        found.leaderboard, differences(found.scores, found.companies), limits, speeds_compare=found.speeds_compare
-    )
+    verdicts = among(pairs, found.scores)
+    advice = recommend(found.leaderboard, verdicts, limits, speeds_compare=found.speeds_compare)
     rows = {row["name"]: row for row in found.leaderboard}
     chosen = [name for name in dict.fromkeys((advice.smallest, advice.fastest)) if name is not None]
     return replace(
@@ -87,10 +107,6 @@ def newest_run(store: Store) -> list[int]:
     if not (runs := store.runs()):
         raise StoreError(f"there is no run in {store.path}", hint="`gguf-bench compare MODEL` makes one")
     return [runs[0]["id"]]
-
-
-def _is_compared(row: Row) -> bool:
-    return bool(row["asked"]) and row["status"] == "finished"
 
 
 def _command(contender: Row, store: Store) -> str:

@@ -41,9 +41,8 @@ def report(state: State, run_ids: tuple[int, ...], output: Path) -> None:
         raise click.ClickException(
             f"report needs {error.name}, which is not installed; pip install 'gguf-bench[report]'"
         ) from error
-    from gguf_bench import results
 
     store, target = state.existing_store, from_home(output)
-    runs = reporting.write_report(run_ids or results.newest_run(store), store, target)
+    runs = reporting.write_report(run_ids, store, target)
     click.echo(target)
     note_old_scorers(runs)

@@ -11,31 +11,38 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gguf_bench import results
-from gguf_bench.dataset import DEFAULT_DATASET
 from gguf_bench.errors import GgufBenchError
 from gguf_bench.paths import written_whole
 from gguf_bench.records import Limits
-from gguf_bench.report import drawing, rendering
-from gguf_bench.report.gather import gather
-from gguf_bench.report.view import page
+from gguf_bench.report.drawing import Pens
 from gguf_bench.store import Store
 
+MARK = '<meta name="generator" content="gguf-bench'
+"""What tells a report of ours from any other file; it stands within the first _HEAD_BYTES."""
 _HEAD_BYTES = 4096
 
 
 def write_report(run_ids: Sequence[int], store: Store, target: Path) -> Sequence[Mapping[str, Any]]:
-    """Write the report of `run_ids` to `target`, in the place of an earlier report if there is one; return their rows.
+    """Write the report of `run_ids` (none: the newest run) to `target`, where nothing but an earlier report may be.
 
+    Returns the rows of the runs.
     Raises StoreError where there is no such run, ComparisonError for runs that do not compare, GgufBenchError where
     `target` is anything but a report of ours.
     """
     require_ours(target)
-    drawing.warm_up()
-    comparison = results.comparison(run_ids, store)
-    advice = results.recommendation(run_ids, store, Limits())
-    shown = page(comparison, advice, gather(comparison, store), default_dataset=DEFAULT_DATASET)
-    html = rendering.html(shown)
+    with Pens() as pens:  # which get ready, and draw, while this process imports and asks the store
+        from gguf_bench import results
+        from gguf_bench.dataset import DEFAULT_DATASET
+        from gguf_bench.report.gather import gather
+        from gguf_bench.report.view import page
+
+        runs = run_ids or results.newest_run(store)
+        comparison, advice = results.comparison_and_recommendation(runs, store, Limits())
+        shown = page(comparison, advice, gather(comparison, store), default_dataset=DEFAULT_DATASET)
+        drawn = {figure.id: {size: pens.draw(spec) for size, spec in figure.specs.items()} for figure in shown.figures}
+        from gguf_bench.report import rendering
+
+        html = rendering.html(shown, drawn, mark=MARK)
     with written_whole(target) as partial:
         partial.write_text(html, encoding="utf-8")
     return comparison.runs
@@ -51,5 +58,5 @@ def require_ours(target: Path) -> None:
         raise GgufBenchError(f"{target} is {what}", hint=hint)
     with target.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    if rendering.MARK.encode() not in head:
+    if MARK.encode() not in head:
         raise GgufBenchError(f"{target} exists and is no report of gguf-bench", hint=hint)

@@ -104,3 +104,9 @@ class Page:
     documents_note: str
     repeats: Sequence[tuple[str, Sequence[str], Sequence[tuple[str, str]]]]
     files: TableView
+
+    @property
+    def figures(self) -> list[Figure]:
+        """Every chart, in the order of the page."""
+        single = [figure for figure in (self.forest, self.parts) if figure is not None]
+        return [*self.trade_offs, *self.curves, *single]

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
+from concurrent.futures import Future
+from functools import partial
 from importlib import resources
 from importlib.metadata import version
+from typing import TypeAlias
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from gguf_bench.report.contents import Figure, Page
-from gguf_bench.report.drawing import svg
 
-MARK = '<meta name="generator" content="gguf-bench'
-"""What tells a report of ours from any other file; it stands within the first few hundred bytes."""
+Drawn: TypeAlias = Mapping[str, Mapping[str, Future[str]]]
+"""The SVG elements of charts by the charts' ids and the names of their sizes."""
 
 
-def html(page: Page) -> str:
-    """The whole file."""
+def html(page: Page, drawn: Drawn, *, mark: str) -> str:
+    """The whole file; `drawn` has the charts, and `mark` is how its first lines say whose it is."""
     style, script = _file("page.css"), _file("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
@@ -36,10 +39,10 @@ def html(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"drawn": _drawn, "tied": _tied}
+    environment.filters |= {"drawn": partial(_drawn, drawn), "tied": _tied}
     return environment.get_template("page.html").render(
         page=page,
-        mark=Markup(MARK),
+        mark=Markup(mark),
         policy=policy,
         style=Markup(style),
         script=Markup(script),
@@ -56,6 +59,6 @@ def _file(name: str) -> str:
     return resources.files("gguf_bench.report").joinpath("page", name).read_text(encoding="utf-8")
 
 
-def _drawn(figure: Figure) -> dict[str, Markup]:
+def _drawn(drawn: Drawn, figure: Figure) -> dict[str, Markup]:
     """The SVG elements of a chart by the name of their size. Vega writes text into them as text."""
-    return {name: Markup(svg(spec)) for name, spec in figure.specs.items()}
+    return {size: Markup(drawing.result()) for size, drawing in drawn[figure.id].items()}
