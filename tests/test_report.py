@@ -25,7 +25,7 @@ pytest.importorskip("vl_convert", reason="the extra `report` is not installed")
 
 from gguf_bench.report import charts, write_report
 from gguf_bench.report.marking import marked
-from gguf_bench.report.places import Box, Point, placed
+from gguf_bench.report.places import Box, Place, Point, at_level, placed
 
 HOSTILE = (
     "<script>document.title='owned'</script></script><!--<img src=x onerror=alert(1)>{{7*7}}{%x%}&amp;"
@@ -125,6 +125,19 @@ def test_labels_cover_neither_points_nor_each_other() -> None:
         assert 0 <= box.top <= box.bottom <= 200
         assert not any(box.overlap(other) for other in boxes[:number])
         assert not any(box.overlap(Box(point.x - 4, point.y - 4, point.x + 4, point.y + 4)) for point in points)
+
+
+@pytest.mark.parametrize(
+    ("taken", "expected"),
+    [
+        ([], Place(400, 91.6, "right")),
+        ([Point(380, 92, 92, 92, "")], Place(0, 91.6, "left")),
+        ([Point(380, 92, 92, 92, ""), Point(20, 92, 92, 92, "")], Place(400, 108.4, "right")),
+        ([Point(380, 100, 60, 140, ""), Point(20, 92, 92, 92, "")], Place(0, 108.4, "left")),
+    ],
+)
+def test_a_levels_label_stands_where_it_covers_least(taken: list[Point], expected: Place) -> None:
+    assert at_level("null 17.1", 100, 400, taken, [], [None] * len(taken)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gguf_bench.report.places import Point, placed
+from gguf_bench.report.places import Point, at_level, placed
 
 Spec = dict[str, Any]
 
@@ -126,10 +126,15 @@ def dots(
     front = sorted((width * x.share(dot.x), row(dot.score)) for dot in points if dot.is_front)
     path = _corners(front, join) if join is not None else []
     shown = [line for line in lines if low_score <= line.score <= high_score]
+    places = placed(pixels, path, width + RIGHT, high)
     labels = [
         {"text": dot.label, "x": place.x, "y": place.y, "align": place.align, "is_front": dot.is_front}
-        for dot, place in zip(first, placed(pixels, path, width + RIGHT - 2, high), strict=True)
+        for dot, place in zip(first, places, strict=True)
         if place is not None
+    ]
+    levels = [(line.label, at_level(line.label, row(line.score), width, pixels, path, places)) for line in shown]
+    labels += [
+        {"text": label, "x": place.x, "y": place.y, "align": place.align, "is_front": False} for label, place in levels
     ]
     values = [
         {name: getattr(dot, name) for name in ("name", "about", "x", "score", "low", "high", "colour", "is_front")}
@@ -140,14 +145,9 @@ def dots(
     faded = {"condition": {"test": "datum.is_front", "value": 1}, "value": 0.55}
     layers: list[Spec] = [
         {
-            "data": {"values": [{"score": line.score, "label": line.label} for line in shown]},
-            "layer": [
-                {"mark": {"type": "rule", "strokeDash": [2, 3], "stroke": MUTED, "aria": False}, "encoding": {"y": up}},
-                {
-                    "mark": {"type": "text", "align": "right", "dy": -6, "fill": MUTED, "fontSize": 11, "aria": False},
-                    "encoding": {"x": {"value": width + RIGHT}, "y": up, "text": {"field": "label"}},
-                },
-            ],
+            "data": {"values": [{"score": line.score} for line in shown]},
+            "mark": {"type": "rule", "strokeDash": [2, 3], "stroke": MUTED, "aria": False},
+            "encoding": {"y": up},
         }
     ]
     if join is not None:

@@ -52,16 +52,43 @@ def placed(
 
     `path` are the corners of a line that labels keep off, too.
     """
-    taken = [Box(p.x - RADIUS, p.y - RADIUS, p.x + RADIUS, p.y + RADIUS) for p in points]
-    taken += [box for start, end in itertools.pairwise(path) for box in _along(start, end)]
-    taken += [Box(p.x - 2, min(p.low, p.high), p.x + 2, max(p.low, p.high)) for p in points]
+    taken = _drawn(points, path)
     found: list[Place | None] = []
     for point in points:
-        place = next((each for each in _candidates(point) if _is_free(_box(each, point), taken, width, height)), None)
+        place = next(
+            (each for each in _candidates(point) if _is_free(_box(each, point.label), taken, width, height)), None
+        )
         if place is not None:
-            taken.append(_box(place, point))
+            taken.append(_box(place, point.label))
         found.append(place)
     return found
+
+
+def at_level(
+    label: str,
+    y: float,
+    width: float,
+    points: Sequence[Point],
+    path: Sequence[tuple[float, float]],
+    places: Sequence[Place | None],
+) -> Place:
+    """Where the label of a level line at `y` covers least: at one of its ends, above or below it.
+
+    `places` are the labels of `points`, which stay where they are.
+    """
+    taken = _drawn(points, path)
+    taken += [_box(place, point.label) for point, place in zip(points, places, strict=True) if place is not None]
+    ends = [Place(x, y + step * HEIGHT, align) for step in (-0.6, 0.6) for x, align in ((width, "right"), (0, "left"))]
+    return min(ends, key=lambda end: sum(_box(end, label).overlap(other) for other in taken))
+
+
+def _drawn(points: Sequence[Point], path: Sequence[tuple[float, float]]) -> list[Box]:
+    """What labels are to keep off: points, the line that joins them, intervals."""
+    return [
+        *(Box(p.x - RADIUS, p.y - RADIUS, p.x + RADIUS, p.y + RADIUS) for p in points),
+        *(box for start, end in itertools.pairwise(path) for box in _along(start, end)),
+        *(Box(p.x - 2, min(p.low, p.high), p.x + 2, max(p.low, p.high)) for p in points),
+    ]
 
 
 def _along(start: tuple[float, float], end: tuple[float, float]) -> list[Box]:
@@ -87,8 +114,8 @@ def _candidates(point: Point) -> list[Place]:
     ]
 
 
-def _box(place: Place, point: Point) -> Box:
-    wide = CHARACTER * len(point.label)
+def _box(place: Place, label: str) -> Box:
+    wide = CHARACTER * len(label)
     left = place.x - {"left": 0.0, "center": wide / 2, "right": wide}[place.align]
     return Box(left, place.y - HEIGHT / 2, left + wide, place.y + HEIGHT / 2)
 
