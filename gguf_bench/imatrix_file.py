@@ -60,7 +60,7 @@ class Entry:
 class Imatrix:
     """An importance matrix: entries by the names of their weights, what text they are of, in chunks of how many tokens.
 
-    Of a .dat file `chunk_size` is 0: it does not say.
+    Of a .dat file `chunk_size` is 0: it does not say. Names of texts are as the file has them, whatever that is.
     """
 
     entries: Mapping[str, Entry]
@@ -153,7 +153,7 @@ def _read_gguf(path: Path) -> Imatrix:
         raise _wrong(path, f"{one_line(wrong_type[0])} is no F32 tensor")
     try:
         reader = GGUFReader(path)
-        datasets = tuple(one_line(str(name)) for name in reader.fields[DATASETS].contents())
+        datasets = tuple(map(str, reader.fields[DATASETS].contents()))
     except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
         raise _wrong(path, f"it cannot be read: {one_line(str(error))}") from error
     tensors = {str(tensor.name): np.array(tensor.data, np.float32).reshape(-1) for tensor in reader.tensors}
@@ -204,7 +204,7 @@ def _read_dat(path: Path) -> Imatrix:
     if at < len(raw):
         chunk_count = max(0, number("the number of calls"))
         dataset = taken(number("the dataset"), "the dataset's name").decode("utf-8", "replace")
-        datasets = (one_line(dataset),) if dataset else ()
+        datasets = (dataset,) if dataset else ()
     return Imatrix(dict(sorted(entries.items())), datasets, chunk_count, 0)
 
 
