@@ -12,8 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 NOBODY = 65534
-AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-"""What a command begins with that nobody runs, where root starts it."""
+AS_NOBODY = (
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+)
+"""What a command begins with that nobody runs, where root starts it. It may read all, for python may be root's own."""
 
 
 class NotHere(Exception):
