@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from gguf_bench.records import Comparison
+from gguf_bench.records import FIELDS, Comparison
 from gguf_bench.terminal import in_words, percent, printable, size
 
 Row = Mapping[str, Any]
 
-FIELDS = ("basic", "diluted", "adjusted")
 COLUMNS = (
     *("run_id", "run_name", "contender_id", "contender", "model", "quant"),
     *("document_id", "company", "period", "tier", "status"),

@@ -104,9 +104,9 @@ def _recommendation(found: _Gathered, pairs: Sequence[Alone], store: Store, limi
 
 def newest_run(store: Store) -> list[int]:
     """The id of the newest run. Raises StoreError where there is none."""
-    if not (runs := store.runs()):
+    if (newest := store.newest_run()) is None:
         raise StoreError(f"there is no run in {store.path}", hint="`gguf-bench compare MODEL` makes one")
-    return [runs[0]["id"]]
+    return [newest]
 
 
 def _command(contender: Row, store: Store) -> str:

@@ -446,6 +446,11 @@ class Store:
             raise StoreError(f"there is no run {run_id} in {self.path}", hint="`gguf-bench results list` shows them")
         return self._read_run(found[0])
 
+    def newest_run(self) -> int | None:
+        """The id of the newest run; None where there is none."""
+        (found,) = self.rows("select max(id) as id from runs")
+        return None if found["id"] is None else int(found["id"])
+
     def runs(self) -> list[Row]:
         """Every run with how many contenders were asked for, the best of them, and how many failed, newest first."""
         found = self.rows(

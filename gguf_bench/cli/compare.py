@@ -7,24 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gguf_bench.cli.runs import Runs, by_option, note_old_scorers
-from gguf_bench.cli.state import State, group_option, json_option, pass_state, quant_option
+from gguf_bench.cli.state import GpuLayers, State, group_option, json_option, pass_state, quant_option
 
 if TYPE_CHECKING:
     from gguf_bench.quants import Quant
 
 SOME_FAILED = 3
 MOST_CHARACTERS = 10**9
-
-
-class GpuLayers(click.ParamType[str]):
-    """auto, all, or a number."""
-
-    name = "auto|all|N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value in ("auto", "all") or str(value).isdecimal():
-            return str(value)
-        raise click.BadParameter(f"{value!r} is neither auto, all nor a number of layers", ctx, param)
 
 
 class ExcerptChars(click.ParamType[int | None]):

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gguf_bench.cli.compare import GpuLayers
-from gguf_bench.cli.state import QuantType, State, json_option, pass_state, quant_option
+from gguf_bench.cli.state import GpuLayers, QuantType, State, chunks_option, json_option, pass_state, quant_option
 
 if TYPE_CHECKING:
     from gguf_bench.quants import Quant
@@ -23,9 +22,7 @@ HEADS = ("type", "KL divergence", "99 %", "same token", "perplexity", "ratio to 
 @click.option("--reference", type=QuantType(), default="F16", show_default=True, help="What they are held against.")
 @click.option("--imatrix", metavar="FILE|eps", help="Quantize by this importance matrix.")
 @click.option("--text", "text_file", type=click.Path(path_type=Path, dir_okay=False), help="A text to read.")
-@click.option(
-    "--chunks", "n_chunks", type=click.IntRange(1), metavar="N", help="Only the text's first N chunks of 512 tokens."
-)
+@chunks_option
 @click.option("--gpu-layers", type=GpuLayers(), default="auto", show_default=True, help="Layers on the GPU, of each.")
 @json_option
 @pass_state

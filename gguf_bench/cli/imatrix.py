@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from gguf_bench.cli.compare import GpuLayers
-from gguf_bench.cli.state import State, json_option, pass_state
+from gguf_bench.cli.state import GpuLayers, State, chunks_option, json_option, pass_state
 
 
 @click.command()
@@ -16,9 +15,7 @@ from gguf_bench.cli.state import State, json_option, pass_state
 @click.option("--text", "text_file", type=click.Path(path_type=Path, dir_okay=False), help="A text to compute it on.")
 @click.option("--dataset", "dataset_name", metavar="NAME|FILE", help="The documents of a dataset instead.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Write this file.")
-@click.option(
-    "--chunks", "n_chunks", type=click.IntRange(1), metavar="N", help="Only the text's first N chunks of 512 tokens."
-)
+@chunks_option
 @click.option("--gpu-layers", type=GpuLayers(), default="auto", show_default=True, help="Layers on the GPU.")
 @json_option
 @pass_state

@@ -92,8 +92,22 @@ class QuantType(click.ParamType["Quant"]):
             raise click.BadParameter(str(error), ctx, param) from error
 
 
+class GpuLayers(click.ParamType[str]):
+    """auto, all, or a number."""
+
+    name = "auto|all|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value in ("auto", "all") or str(value).isdecimal():
+            return str(value)
+        raise click.BadParameter(f"{value!r} is neither auto, all nor a number of layers", ctx, param)
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 group_option = click.option("--group", "groups", multiple=True, metavar="NAME", help="Every model of a group.")
 quant_option = click.option(
     "-q", "--quant", "quants", type=QuantType(), multiple=True, help="A GGUF type (Q4_K_M, Q8_0, ...); repeatable."
+)
+chunks_option = click.option(
+    "--chunks", "n_chunks", type=click.IntRange(1), metavar="N", help="Only the text's first N chunks of 512 tokens."
 )
