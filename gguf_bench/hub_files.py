@@ -15,7 +15,7 @@ from typing import Literal
 
 from gguf_bench.errors import HubError, RepoNotFound
 from gguf_bench.gguf_files import part_name, quantization_label, same_quantization, split_name
-from gguf_bench.quants import ALIASES
+from gguf_bench.quants import ALIASES, QUANTS
 from gguf_bench.records import ModelSpec
 
 Kind = Literal["checkpoint", "gguf"]
@@ -75,6 +75,24 @@ class RemoteFile:
 Listing = Mapping[str, RemoteFile]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepoFacts:
+    """What the Hub tells of a repo besides its files; what its card says was written by anybody.
+
+    `licence` is the card's, `base_models` the Hub ids it says the model was made from; `n_params` is counted by the Hub
+    from the files' headers, None where it did not.
+    """
+
+    gated: bool
+    licence: str | None
+    base_models: tuple[str, ...]
+    n_params: int | None
+
+
+class NothingToConvert(HubError):
+    """The repo has neither weights that can be converted nor a GGUF."""
+
+
 def listing_of(files: Iterable[RemoteFile], repo: str) -> Listing:
     """Files by path. Raises HubError for a path that would leave its folder, which no honest repo has."""
     listing = {file.path: file for file in files}
@@ -100,6 +118,20 @@ def choose(
     return "checkpoint", _checkpoint(spec, repo, listing, read)
 
 
+def nearest_type(wanted: str, paths: Iterable[str]) -> str | None:
+    """Of the GGUF models among the files of a repo, the type that is `wanted`, else the one of the nearest size.
+
+    None where no file says a type that llama.cpp knows, or only ones that several models have.
+    """
+    listing = {path: RemoteFile(path, 0, None, "") for path in paths}
+    bits = {
+        label: abs(QUANTS[label].bits_per_weight - QUANTS[wanted].bits_per_weight)
+        for label, names in _models_by_type(listing).items()
+        if label in QUANTS and len(names) == 1
+    }
+    return min(bits, key=bits.__getitem__, default=None)
+
+
 def matches(path: str, patterns: Iterable[str]) -> bool:
     """Whether `path` fits one of `patterns`, in which `*` does not cross a '/'."""
     return any(
@@ -117,7 +149,7 @@ def _checkpoint(
         raise HubError(f"{repo} has no LoRA adapter: no adapter_config.json with one of {', '.join(ADAPTER_WEIGHTS)}")
     weights = _first(WEIGHTS, listing) if spec.base is None else None
     if weights is None and adapter is None:
-        raise HubError(*_no_weights(repo, listing))
+        raise _no_weights(repo, listing)
     if adapter is None and "config.json" not in listing:
         raise HubError(f"{repo} has weights, but no config.json to convert them by")
     chosen = [*beside]
@@ -134,13 +166,13 @@ def _first(names: Iterable[str], listing: Listing) -> RemoteFile | None:
     return next((listing[name] for name in names if name in listing), None)
 
 
-def _no_weights(repo: str, listing: Listing) -> tuple[str]:
+def _no_weights(repo: str, listing: Listing) -> HubError:
     labels = sorted(_models_by_type(listing))
     if labels:
-        return (f"{repo} has no weights to convert, but ready-made GGUF files; ask for {_ways(repo, labels)}",)
+        return HubError(f"{repo} has no weights to convert, but ready-made GGUF files; ask for {_ways(repo, labels)}")
     if _gguf_models(listing):
-        return (f"{repo} has no weights to convert, but GGUF files; name one by `file` in models.yaml",)
-    return (f"{repo} has no weights that can be converted: none of {', '.join(WEIGHTS)}",)
+        return HubError(f"{repo} has no weights to convert, but GGUF files; name one by `file` in models.yaml")
+    return NothingToConvert(f"{repo} has no weights that can be converted: none of {', '.join(WEIGHTS)}")
 
 
 def _shards(repo: str, index: RemoteFile, listing: Listing, content: bytes) -> list[RemoteFile]:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -76,9 +76,24 @@ def remove_leftovers(target: Path) -> None:
 
 def require_free_space(what: str, folder: Path, needed_bytes: int) -> None:
     """Raise DiskSpaceError unless the disk that holds (or will hold) `folder` has `needed_bytes` free."""
-    existing = folder
-    while not existing.exists():
-        existing = existing.parent
-    free_bytes = shutil.disk_usage(existing).free
-    if needed_bytes > free_bytes:
-        raise DiskSpaceError(what, folder, needed_bytes, free_bytes)
+    require_room(what, [(folder, needed_bytes)])
+
+
+def require_room(what: str, needs: Iterable[tuple[Path, int]]) -> None:
+    """Raise DiskSpaceError unless every disk has room for the bytes that the folders on it need, taken together."""
+    by_disk: dict[int, tuple[Path, int]] = {}
+    for folder, needed_bytes in needs:
+        disk = _existing(folder).stat().st_dev
+        first, already = by_disk.get(disk, (folder, 0))
+        by_disk[disk] = (first, already + needed_bytes)
+    for folder, needed_bytes in by_disk.values():
+        free_bytes = shutil.disk_usage(_existing(folder)).free
+        if needed_bytes > free_bytes:
+            raise DiskSpaceError(what, folder, needed_bytes, free_bytes)
+
+
+def _existing(folder: Path) -> Path:
+    """`folder`, or the nearest one above it that is there."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gguf_bench import convert as convert_stage
-from gguf_bench import llama_build, provenance, texts, upstream
+from gguf_bench import llama_build, needs, provenance, texts, upstream
 from gguf_bench import quantize as quantize_stage
 from gguf_bench.baselines import BASELINES
 from gguf_bench.catalog import hub_id_mistake
 from gguf_bench.describe import describe, describe_adapter, described
-from gguf_bench.errors import GgufBenchError, ModelError, QuantizeError
+from gguf_bench.errors import CheckpointError, GgufBenchError, ModelError, QuantizeError
 from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.package import find_package_gguf
-from gguf_bench.paths import cache_folder, require_free_space
+from gguf_bench.paths import cache_folder, require_free_space, require_room
 from gguf_bench.progress import SILENT, Progress
 from gguf_bench.quantize import Quantizer
 from gguf_bench.quants import Quant
@@ -43,6 +43,7 @@ from gguf_bench.store import Row, Store
 if TYPE_CHECKING:
     from gguf_bench import imatrix as imatrix_stage
     from gguf_bench.endpoint import Endpoint
+    from gguf_bench.hub import PullPlan
     from gguf_bench.fidelity import Fidelity
 from gguf_bench.texts import Text
 
@@ -130,9 +131,16 @@ def pull(spec: ModelSpec, store: Store, progress: Progress = SILENT) -> Path:
 
 
 def _fetched(
-    spec: ModelSpec, store: Store, progress: Progress, check: Callable[[Path], None] | None = convert_stage.check
+    spec: ModelSpec,
+    store: Store,
+    progress: Progress,
+    check: Callable[[Path], None] | None = convert_stage.check,
+    outtype: str | None = None,
 ) -> tuple[Path, str | None, str | None]:
-    """(folder or first GGUF part, Hub repo, commit). `check` looks at a checkpoint before its weights are fetched."""
+    """(folder or first GGUF part, Hub repo, commit). `check` looks at a checkpoint before its weights are fetched.
+
+    With `outtype` there must be room for what it is converted to, besides.
+    """
     if spec.provider == "openai":
         raise ModelError(f"{spec.key} is served by an endpoint: there is no file of it", hint="compare it instead")
     if spec.provider == "baseline":
@@ -144,10 +152,29 @@ def _fetched(
     from gguf_bench import hub  # huggingface_hub takes its time to import, and most runs need no Hub
 
     commit = store.locked_commit(str(spec.name), spec.revision)
-    pulled = hub.pull(spec, commit=commit, progress=progress, check=None if _is_ready(spec) else check)
+    look = None if check is None or _is_ready(spec) else partial(_check_before_weights, spec, check, outtype)
+    pulled = hub.pull(spec, commit=commit, progress=progress, check=look, hashes=store)
     store.lock_commit(pulled.plan.repo, spec.revision, pulled.plan.commit)
     where = pulled.paths[0] if pulled.plan.kind == "gguf" else pulled.folder
     return where, pulled.plan.repo, pulled.plan.commit
+
+
+def _check_before_weights(
+    spec: ModelSpec, check: Callable[[Path], None], outtype: str | None, folder: Path, plan: PullPlan
+) -> None:
+    """Raise CheckpointError, with a ready-made GGUF where the Hub lists one, or DiskSpaceError: too early is cheap."""
+    from gguf_bench import hub
+
+    try:
+        check(folder)
+    except CheckpointError as error:
+        if convert_stage.is_adapter(folder):
+            raise
+        raise CheckpointError(error.message, hint=hub.way_out(spec, error.hint)) from error
+    if outtype is not None and plan.missing_bytes:
+        made_bytes = needs.converted_bytes(folder, plan.weights_bytes, outtype)
+        rooms = [(hub.cache_folder(), plan.missing_bytes), (cache_folder(), made_bytes)]
+        require_room(f"pulling and converting {spec.name}", rooms)
 
 
 def convert(
@@ -184,7 +211,7 @@ def _require_checkpoint(spec: ModelSpec, where: Path) -> None:
 
 
 def _converted(spec: ModelSpec, store: Store, outtype: str, target: Path | None, progress: Progress) -> GgufFile:
-    where, repo, commit = _fetched(spec, store, progress)
+    where, repo, commit = _fetched(spec, store, progress, outtype=outtype)
     _require_checkpoint(spec, where)
     checkpoint = Checkpoint(folder=where, repo=repo, commit=commit)
     path = target or convert_stage.target_path(checkpoint, outtype)

@@ -196,6 +196,11 @@ class Store:
         with self._writing() as connection:
             connection.execute("insert or ignore into locks values (?, ?, ?, ?)", [repo, revision or "", commit, now()])
 
+    def unlock_commit(self, repo: str, commit: str) -> None:
+        """Forget that `repo` was pulled at `commit`: the next pull takes what its branch then stands for."""
+        with self._writing() as connection:
+            connection.execute("delete from locks where repo = ? and commit_sha = ?", [repo, commit])
+
     # Files
 
     def sha256(self, paths: Sequence[Path]) -> str:
@@ -211,9 +216,17 @@ class Store:
             return str(known[0]["sha256"])
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        with self._writing() as connection:
-            connection.execute("insert or replace into file_hashes values (?, ?, ?, ?)", [*facts, digest])
+        self._remember(facts, digest)
         return digest
+
+    def remember_sha256(self, path: Path, sha256: str) -> None:
+        """Note the hash of the file at `path`, which has just been computed, so that `sha256` need not."""
+        stat = path.stat()
+        self._remember([str(path), stat.st_size, stat.st_mtime_ns], sha256)
+
+    def _remember(self, facts: Sequence[Any], sha256: str) -> None:
+        with self._writing() as connection:
+            connection.execute("insert or replace into file_hashes values (?, ?, ?, ?)", [*facts, sha256])
 
     def artifact(self, sha256: str) -> Row | None:
         found = self.rows("select * from artifacts where sha256 = ?", [sha256])

@@ -70,6 +70,8 @@ class Repo:
     revisions: dict[str, str] = field(default_factory=dict)
     gated: bool = False
     private: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What else model info says: cardData, safetensors, tags, ..."""
 
 
 @dataclass
@@ -147,14 +149,17 @@ class HubServer:
         gated: bool = False,
         private: bool = False,
         revisions: Mapping[str, Path] | None = None,
+        **facts: Any,
     ) -> str:
         """Serve `folder` as the repo's main branch, and `revisions` (name -> folder) beside it; main's commit.
+
+        `facts` are what else model info says of it, by the Hub's names: cardData, safetensors, tags, ...
 
         A commit is a hash of the content, so adding a repo again with changed files moves the branch and keeps the
         old commit. The folders are read while serving: leave their files as they are.
         """
         repo = self.repos.setdefault(name, Repo())
-        repo.gated, repo.private = gated, private
+        repo.gated, repo.private, repo.facts = gated, private, facts
         for revision, source in {"main": folder, **(revisions or {})}.items():
             files = {
                 path.relative_to(source).as_posix(): _served(path)
@@ -311,7 +316,10 @@ class _Handler(BaseHTTPRequestHandler):
             assert fault.status is not None
             return self._send(fault.status, dict(fault.headers))
         if path == "/api/models":
-            return self._send_json([])
+            return self._send_json(self._list(set(query.get("filter", []))))
+        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/auth-check", raw_path):
+            self._require_licence(match[1], self._repo_at(match[1], "main")[0])
+            return self._send_json({})
         # Slashes inside a revision are quoted, so the raw path is what can be split.
         if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?", raw_path):
             repo, commit = self._repo_at(match[1], unquote(match[2] or "main"))
@@ -337,14 +345,25 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RefusalError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         return repo, commit
 
-    def _resolve(self, name: str, revision: str, path: str) -> None:
-        repo, commit = self._repo_at(name, revision)
+    def _require_licence(self, name: str, repo: Repo) -> None:
         if repo.gated:
             token = self.headers.get("Authorization")
             if not token:
                 raise _RefusalError(401, "GatedRepo", f"Access to model {name} is restricted. Log in.")
             if not token.endswith(READER):
                 raise _RefusalError(403, "GatedRepo", f"Access to model {name} is restricted; you are not authorized.")
+
+    def _list(self, tags: set[str]) -> list[dict[str, Any]]:
+        """What everybody may see and has all of `tags`, in the order it was added in."""
+        return [
+            _info(name, repo, repo.revisions["main"], blobs=False)
+            for name, repo in self.hub.repos.items()
+            if tags and not repo.private and tags <= set(repo.facts.get("tags", ()))
+        ]
+
+    def _resolve(self, name: str, revision: str, path: str) -> None:
+        repo, commit = self._repo_at(name, revision)
+        self._require_licence(name, repo)
         file = repo.files[commit].get(path)
         headers = {"X-Repo-Commit": commit}
         if file is None:
@@ -422,7 +441,8 @@ def _info(name: str, repo: Repo, commit: str, *, blobs: bool) -> dict[str, Any]:
                 sibling["lfs"] = {"sha256": file.sha256, "size": file.size, "pointerSize": 134}
         siblings.append(sibling)
     gated = "auto" if repo.gated else False
-    return {"id": name, "modelId": name, "sha": commit, "private": repo.private, "gated": gated, "siblings": siblings}
+    info = {"id": name, "modelId": name, "sha": commit, "private": repo.private, "gated": gated, "siblings": siblings}
+    return info | dict(repo.facts)
 
 
 def _tree(files: Mapping[str, ServedFile]) -> list[dict[str, Any]]:

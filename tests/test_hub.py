@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +29,8 @@ from gguf_bench.errors import (
     RepoNotFound,
     TokenMissing,
 )
+from gguf_bench.hub import patience, repo
+from gguf_bench.hub_files import RepoFacts
 from gguf_bench.records import ModelSpec
 from tests.hub_server import READER, STRANGER, HubServer
 
@@ -68,7 +74,7 @@ def server() -> Iterator[HubServer]:
 @pytest.fixture
 def client(server: HubServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
     """Points this process at the server, with a token if one is given, and makes retries quick."""
-    monkeypatch.setattr(hub, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(patience, "FIRST_WAIT_SECONDS", 0.01)
     monkeypatch.chdir(tmp_path)  # away from any .env
 
     def use(token: str | None = None) -> None:
@@ -256,7 +262,8 @@ def test_an_index_that_cannot_be_followed(server: HubServer, tmp_path: Path, con
 def test_configuration_comes_first_and_a_check_can_stop_before_the_weights(server: HubServer, checkpoint: Path) -> None:
     server.add_repo(NAME, checkpoint)
 
-    def refuse(folder: Path) -> None:
+    def refuse(folder: Path, planned: hub.PullPlan) -> None:
+        assert planned.missing_bytes > WEIGHTS_BYTES
         assert (folder / "config.json").is_file()
         assert (folder / "tokenizer.json").is_file()
         raise CheckpointError("no such architecture")
@@ -291,6 +298,113 @@ def test_a_given_commit_wins_over_a_branch_that_moved(server: HubServer, checkpo
     assert (again.folder, again.plan.missing_bytes) == (before.folder, 0)
     assert hub.pull(SPEC).plan.commit != first
     assert before.paths[-1].read_bytes() == (checkpoint / "model.safetensors").read_bytes()
+
+
+class Remembering:
+    """The Hashes of a store, counted."""
+
+    def __init__(self) -> None:
+        self.known: dict[Path, str] = {}
+        self.computed: list[Path] = []
+
+    def sha256(self, paths: Sequence[Path]) -> str:
+        (path,) = paths
+        if path not in self.known:
+            self.computed.append(path)
+            self.known[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return self.known[path]
+
+    def remember_sha256(self, path: Path, sha256: str) -> None:
+        self.known[path] = sha256
+
+
+@pytest.mark.usefixtures("client")
+def test_a_locked_commit_stays_where_its_branch_moves_and_that_is_said(
+    server: HubServer, checkpoint: Path, tmp_path: Path
+) -> None:
+    first = server.add_repo(NAME, checkpoint)
+    hub.pull(SPEC)
+    progress = Recorder()
+    assert hub.pull(SPEC, commit=first, progress=progress).plan.commit == first
+    assert progress.lines == [], "nothing has moved"
+    new = server.add_repo(NAME, write(tmp_path / "moved", {"config.json": "{}", "model.safetensors": "new"}))
+    assert hub.pull(SPEC, commit=first, progress=progress).plan.commit == first
+    assert progress.lines == [
+        f"acme/tiny@main has moved since it was first pulled: it stays at {first[:7]}, as scored; "
+        f"the new one is acme/tiny@{new}"
+    ]
+    by_commit = replace(SPEC, revision=first)
+    assert hub.pull(by_commit, commit=first, progress=progress).plan.commit == first
+    assert len(progress.lines) == 1, "who names a commit is not told of branches"
+
+
+@pytest.mark.usefixtures("client")
+def test_what_was_taken_from_the_hub_is_still_used_from_the_cache(
+    server: HubServer, checkpoint: Path, tmp_path: Path
+) -> None:
+    first = server.add_repo(NAME, checkpoint, revisions={"v1": checkpoint})
+    tagged = replace(SPEC, revision="v1")
+    hub.pull(SPEC)
+    del server.repos[NAME].revisions["v1"]
+    progress = Recorder()
+    assert hub.pull(tagged, commit=first, progress=progress).plan.commit == first
+    assert "acme/tiny@v1 is gone since it was first pulled" in progress.lines[-1]
+
+    new = server.add_repo(NAME, write(tmp_path / "moved", {"config.json": "{}", "model.safetensors": "new"}))
+    del server.repos[NAME].files[first]  # its history was rewritten
+    assert hub.pull(SPEC, commit=first, progress=progress).plan.commit == first
+    assert f"the Hub has acme/tiny@{first} no more" in progress.lines[-1]
+    assert "from the cache" in progress.lines[-1]
+
+    folder = hub.pull(SPEC, commit=first).folder
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(HubError, match=f"is not in the cache .*; acme/tiny@{new} is what it has now"):
+        hub.pull(SPEC, commit=first)
+
+    del server.repos[NAME]
+    with pytest.raises(RepoNotFound, match="no model acme/tiny"):
+        hub.pull(SPEC, commit=first)
+
+
+def test_a_licence_that_was_put_on_later_leaves_what_is_here(
+    server: HubServer, client: Callable[..., None], checkpoint: Path
+) -> None:
+    first = server.add_repo(NAME, checkpoint)
+    hub.pull(SPEC)
+    server.repos[NAME].private = True
+    progress = Recorder()
+    assert hub.pull(SPEC, commit=first, progress=progress).plan.missing_bytes == 0
+    assert "it is private and no token was found; using acme/tiny@" in progress.lines[0]
+
+
+# -- what is in the cache already is looked at, too -------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_what_is_damaged_in_the_cache_is_fetched_again(server: HubServer, checkpoint: Path, name: str) -> None:
+    """A bit that a disk lost, or what another tool left there: the size is right, the content is not."""
+    server.add_repo(NAME, checkpoint)
+    path = hub.pull(SPEC).folder / name
+    damaged = bytearray(path.read_bytes())
+    damaged[5] ^= 1
+    path.resolve().write_bytes(damaged)
+    progress = Recorder()
+    assert hub.pull(SPEC, progress=progress).paths
+    assert path.read_bytes() == (checkpoint / name).read_bytes()
+    (line,) = progress.lines
+    assert f"{name} is damaged: it is not what the Hub has, and is fetched again" in line
+
+
+@pytest.mark.usefixtures("client")
+def test_what_huggingface_hub_left_is_checked_once(server: HubServer, checkpoint: Path) -> None:
+    server.add_repo(NAME, checkpoint)
+    hashes = Remembering()
+    hf_hub_download(NAME, "model.safetensors")
+    folder = hub.pull(SPEC, hashes=hashes).folder
+    assert hashes.computed == [folder / "model.safetensors"], "what was downloaded just now is not hashed twice"
+    hub.pull(SPEC, hashes=hashes)
+    assert len(hashes.computed) == 1
 
 
 # -- ready-made GGUF --------------------------------------------------------------------------------------------------
@@ -381,6 +495,103 @@ def test_what_is_not_there_is_named_with_what_is(
     with pytest.raises(HubError) as caught:
         hub.plan(ModelSpec(key="tiny", name=NAME, **spec))  # type: ignore[arg-type]
     assert said in str(caught.value)
+
+
+QUANTIZED = ["gguf", "base_model:quantized:acme/tiny"]
+
+
+@pytest.mark.usefixtures("client")
+def test_a_ready_made_gguf_of_a_model_is_found(server: HubServer, tmp_path: Path) -> None:
+    gguf = write(tmp_path / "gguf", GGUF_REPO)
+    server.add_repo("shut/tiny-GGUF", gguf, gated=True, tags=QUANTIZED)
+    server.add_repo("hidden/tiny-GGUF", gguf, private=True, tags=QUANTIZED)
+    server.add_repo("bare/tiny-GGUF", write(tmp_path / "bare", {"model.gguf": "x"}), tags=QUANTIZED)
+    server.add_repo("other/GGUF", gguf, tags=["gguf", "base_model:quantized:acme/other"])
+    assert hub.ready_made(NAME, "Q4_K_M") is None
+    server.add_repo("good/tiny-GGUF", gguf, tags=QUANTIZED)
+    assert hub.ready_made(NAME, "Q4_K_M") == "good/tiny-GGUF:Q4_K_M"
+    assert hub.ready_made(NAME, "Q6_K") == "good/tiny-GGUF:Q4_K_M", "the nearest"
+    assert hub.ready_made(NAME, "Q2_K") == "good/tiny-GGUF:IQ3_XXS"
+    assert all("authorization" not in request.headers for request in server.requests)
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("trouble", ["broken", "away", "offline", "other", "hostile"])
+def test_that_no_ready_made_one_can_be_looked_up_is_no_failure(
+    server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    server.add_repo("good/tiny-GGUF", write(tmp_path / "gguf", GGUF_REPO), tags=QUANTIZED)
+    if trouble == "broken":
+        server.fail(500, "/api/models")
+    elif trouble == "away":
+        monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    elif trouble == "offline":
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    elif trouble == "other":
+        server.fail(200, "/api/models")
+    else:
+        server.repos["good/tiny-GGUF"].facts |= {"id": "x; rm -rf ~"}  # type: ignore[operator]
+    assert hub.ready_made(NAME, "Q4_K_M") is None
+
+
+@pytest.mark.usefixtures("client")
+def test_a_repo_with_nothing_to_convert_names_a_ready_made_one(server: HubServer, tmp_path: Path) -> None:
+    server.add_repo(NAME, write(tmp_path / "repo", {"config.json": "{}", "tf_model.h5": "x"}))
+    server.add_repo("good/tiny-GGUF", write(tmp_path / "gguf", GGUF_REPO), tags=QUANTIZED)
+    with pytest.raises(HubError, match=r"no weights .*; the Hub lists it ready-made: use good/tiny-GGUF:Q4_K_M"):
+        hub.plan(SPEC)
+
+
+# -- before gigabytes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("client")
+def test_a_preview_fetches_everything_but_the_weights(server: HubServer, checkpoint: Path) -> None:
+    card = {"license": "other", "license_name": "acme-1", "base_model": ["acme/base", 5]}
+    commit = server.add_repo(NAME, checkpoint, cardData=card, safetensors={"parameters": {"BF16": 9}, "total": 9})
+    found = hub.preview(SPEC)
+    assert set(server.fetched()) == names(checkpoint) - {"model.safetensors"}
+    assert (found.folder / "tokenizer.json").is_file()
+    assert (found.plan.commit, found.plan.weights_bytes) == (commit, WEIGHTS_BYTES)
+    assert found.plan.missing_bytes == WEIGHTS_BYTES
+    assert found.facts == RepoFacts(gated=False, licence="acme-1", base_models=("acme/base",), n_params=9)
+    looked = hub.look(SPEC)
+    assert (looked.commit, looked.facts) == (commit, found.facts)
+
+
+@pytest.mark.parametrize(("token", "kind"), [(None, TokenMissing), (STRANGER, LicenceNotAccepted)])
+def test_a_preview_tells_whether_a_licence_is_accepted(
+    server: HubServer, client: Callable[..., None], tmp_path: Path, token: str | None, kind: type[Exception]
+) -> None:
+    """Of a ready-made GGUF, too, of which nothing small would be fetched."""
+    server.add_repo(NAME, write(tmp_path / "repo", GGUF_REPO), gated=True)
+    ready = replace(SPEC, ready_quantization="Q4_K_M")
+    client(token)
+    with pytest.raises(kind):
+        hub.preview(ready)
+    client(READER)
+    assert hub.preview(ready).facts.gated
+    assert server.fetched() == []
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize(
+    "said", [{"cardData": 5}, {"safetensors": 5}, {"cardData": {"license": ["mit"]}}, {"gguf": []}]
+)
+def test_a_card_may_say_anything(server: HubServer, checkpoint: Path, said: dict[str, object]) -> None:
+    server.add_repo(NAME, checkpoint, **said)
+    with suppress(HubError):  # no Hub answers like that
+        facts = hub.look(SPEC).facts
+        assert (facts.licence, facts.n_params) == (None, None)
+
+
+@pytest.mark.usefixtures("client")
+def test_a_preview_is_never_of_the_cache(server: HubServer, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.add_repo(NAME, checkpoint)
+    hub.pull(SPEC)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(hub.HubAway, match="HF_HUB_OFFLINE is set"):
+        hub.preview(SPEC)
 
 
 # -- offline ----------------------------------------------------------------------------------------------------------
@@ -575,8 +786,12 @@ def test_the_delay_a_server_asks_for_is_kept(
     server.fail(429, "/api/models", retry_after="7")
     server.fail(429, "/api/models", ratelimit='"api";r=0;t=55')
     server.fail(503, "config.json", retry_after="2")
+    server.fail(503, "tokenizer.json", retry_after=format_datetime(datetime.now(UTC) + timedelta(seconds=40)))
+    server.fail(503, "model.safetensors", retry_after="soon")
     hub.pull(SPEC)
-    assert waits == [7, 55, 2]
+    assert waits[:3] == [7, 55, 2]
+    assert 30 < waits[3] <= 40
+    assert waits[4] == patience.FIRST_WAIT_SECONDS
 
 
 def test_a_delay_that_is_too_long_is_told_instead(
@@ -592,7 +807,7 @@ def test_a_hub_that_stays_broken_is_given_up(server: HubServer, client: Callable
     server.add_repo(NAME, checkpoint)
     server.fail(502, "/api/models", times=99)
     assert "the Hub answers 502 Bad Gateway, and acme/tiny@main is not in the cache" in str(refused(None, client))
-    assert len(server.requests) == hub.ATTEMPTS
+    assert len(server.requests) == patience.ATTEMPTS
 
 
 @pytest.mark.usefixtures("client")
@@ -616,9 +831,9 @@ def test_a_connection_cut_in_mid_file_loses_nothing(server: HubServer, checkpoin
 def test_a_line_that_breaks_again_and_again_is_followed_as_long_as_something_comes(
     server: HubServer, checkpoint: Path, reset: bool
 ) -> None:
-    write(checkpoint, {"model.safetensors": os.urandom(9 * hub.CHUNK_BYTES)})
+    write(checkpoint, {"model.safetensors": os.urandom(9 * repo.CHUNK_BYTES)})
     server.add_repo(NAME, checkpoint)
-    server.cut("model.safetensors", after=hub.CHUNK_BYTES + 1, times=8)
+    server.cut("model.safetensors", after=repo.CHUNK_BYTES + 1, times=8)
     server.cut("model.safetensors", after=1000, times=2, reset=reset)
     pulled = hub.pull(SPEC)
     assert (pulled.folder / "model.safetensors").read_bytes() == (checkpoint / "model.safetensors").read_bytes()
@@ -632,7 +847,7 @@ def test_a_line_on_which_nothing_comes_is_given_up(server: HubServer, checkpoint
     server.cut("model.safetensors", after=0, times=99, reset=reset)
     with pytest.raises(HubError, match=r"cannot be reached .*check the network"):
         hub.pull(SPEC)
-    assert server.fetched().count("model.safetensors") == hub.ATTEMPTS
+    assert server.fetched().count("model.safetensors") == patience.ATTEMPTS
 
 
 @pytest.mark.usefixtures("client")
@@ -714,6 +929,8 @@ def test_a_listing_that_would_leave_its_folder_is_refused(server: HubServer, che
 PULL = """
 import sys
 from gguf_bench import hub
+from gguf_bench.hub import patience, repo
+from gguf_bench.hub_files import RepoFacts
 from gguf_bench.records import ModelSpec
 print(hub.pull(ModelSpec(key="tiny", name="acme/tiny")).folder)
 """
@@ -749,7 +966,7 @@ def test_a_killed_pull_resumes_in_the_middle_of_the_file(server: HubServer, chec
     assert (Path(folder.strip()) / "model.safetensors").read_bytes() == (checkpoint / "model.safetensors").read_bytes()
     # Whole chunks are what reached the file before the kill.
     ranges = [request.headers.get("range") for request in server.requests if request.host == "storage"]
-    assert ranges == [f"bytes={2 * hub.CHUNK_BYTES}-"]
+    assert ranges == [f"bytes={2 * repo.CHUNK_BYTES}-"]
     assert not list((tmp_path / "hf").rglob("*.incomplete"))
 
 

@@ -17,7 +17,7 @@ LAYERS = {
     "foundation": {"errors", "records", "paths", "progress", "quants", "units"},
     "shared": {
         # models.yaml and files
-        *("catalog", "gguf_files", "hub_files", "hub_token", "migrations"),
+        *("catalog", "catalog_add", "needs", "gguf_files", "hub_files", "hub_token", "migrations"),
         # llama.cpp, and the child process it runs in
         *("llama", "chat_template", "engine", "worker", "child", "llama_build", "tiny_gguf", "gguf_header", "offload"),
         "quantize_options",
@@ -33,6 +33,7 @@ LAYERS = {
     },
     "joining": {
         *("provenance", "prepare", "results", "session", "pipeline", "dataset_import", "api", "browse", "doctor"),
+        *("models_add", "models_check", "garbage"),
         "__init__",
     },
     # Tables and pages of what the joining modules found: they know their records, and none of those knows them.

@@ -1,0 +1,95 @@
+"""What of the Hub cache can be freed: revisions of repos, and downloads that were broken off."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import Timeout
+from huggingface_hub import HFCacheInfo, scan_cache_dir
+from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # exported lazily
+
+from gguf_bench.errors import HubError
+from gguf_bench.hub.access import cache_folder
+
+PARTIAL = re.compile(r"(?P<etag>[0-9a-f]{40}|[0-9a-f]{64})\.incomplete")
+"""A download of ours: huggingface_hub's own have more in their names, and cannot be resumed."""
+
+LOCK_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachedRevision:
+    """A repo at one commit in the cache. `size_bytes` counts files that other revisions of it have, too."""
+
+    repo: str
+    commit: str
+    folder: Path
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interrupted:
+    """What came of a file before its download was broken off."""
+
+    path: Path
+    size_bytes: int
+
+
+def cached_revisions() -> list[CachedRevision]:
+    """Every revision of a model's repo in the cache, by name."""
+    found = [
+        CachedRevision(
+            repo=repo.repo_id,
+            commit=revision.commit_hash,
+            folder=revision.snapshot_path,
+            size_bytes=revision.size_on_disk,
+        )
+        for repo in _scanned().repos
+        if repo.repo_type == "model"
+        for revision in repo.revisions
+    ]
+    return sorted(found, key=lambda revision: (revision.repo, revision.commit))
+
+
+def interrupted_downloads() -> list[Interrupted]:
+    """Downloads of ours that nobody goes on with at this moment."""
+    found = [Interrupted(path=file.file_path, size_bytes=file.size_on_disk) for file in _scanned().incomplete_files]
+    return sorted((one for one in found if _is_idle(one.path)), key=lambda one: one.path)
+
+
+def free(revisions: Collection[CachedRevision], downloads: Sequence[Interrupted]) -> None:
+    """Delete revisions, with the files that no other revision has, and what came of downloads.
+
+    Raises HubError where something of it is still there afterwards.
+    """
+    for download in downloads:
+        if _is_idle(download.path):
+            download.path.unlink(missing_ok=True)
+    if revisions:
+        _scanned().delete_revisions(*(revision.commit for revision in revisions)).execute()
+    if left := [str(revision.folder) for revision in revisions if revision.folder.exists()]:
+        raise HubError(f"{', '.join(left)} could not be deleted", hint="is it yours? see its owner and mode")
+
+
+def _scanned() -> HFCacheInfo:
+    folder = cache_folder()
+    if not folder.is_dir():
+        return HFCacheInfo(size_on_disk=0, repos=frozenset(), incomplete_files=frozenset(), warnings=[])
+    return scan_cache_dir(folder)
+
+
+def _is_idle(partial: Path) -> bool:
+    """Whether `partial` is of our naming, and no process holds the lock under which it is written."""
+    name = PARTIAL.fullmatch(partial.name)
+    if name is None:
+        return False
+    lock = cache_folder() / ".locks" / partial.parent.parent.name / f"{name['etag']}.lock"
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(lock, timeout=LOCK_SECONDS):
+            return partial.exists()
+    except (Timeout, OSError):
+        return False
