@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gguf_bench.records import FIELDS, Comparison
-from gguf_bench.terminal import in_words, percent, printable, size
+from gguf_bench.wording import in_words, percent, printable, size
 
 Row = Mapping[str, Any]
 
@@ -48,9 +48,12 @@ def markdown(comparison: Comparison) -> str:
     run = comparison.run
     named = f" {run['name']}" if run["name"] else ""
     title = f"Run {run['id']}{named}: {run['n_documents']} documents of {run['dataset']}"
-    heads = ("Model", "Quant", "Size", "Bits/w", "EPS score", "95 %", "Exact", "Docs/min", "Memory")
+    heads = ["Model", "Quant", "Size", "Bits/w", "EPS score", "95 %", "Exact", "Docs/min", "Memory"]
+    measured = any(row["kl_divergence"] is not None for row in comparison.leaderboard)
+    heads += ["KL divergence", "Same token", "Perplexity"] if measured else []
     lines = [f"**{escaped(title)}**", "", _row(heads), _row(["---", "---", *["---:"] * (len(heads) - 2)])]
-    lines += [_row(map(escaped, _cells(row))) for row in comparison.leaderboard]
+    for row in comparison.leaderboard:
+        lines.append(_row(map(escaped, [*_cells(row), *(_fidelity_cells(row) if measured else [])])))
     words = [f"{row['name']} {row['status']}: {row['error']}" for row in comparison.leaderboard if row["error"]]
     words += [*comparison.remarks, *map(in_words, comparison.verdicts)]
     if words:
@@ -69,6 +72,12 @@ def _cells(row: Row) -> Iterator[str]:
     yield percent(row["exact_match"])
     yield "–" if row["documents_per_minute"] is None else f"{row['documents_per_minute']:.1f}"
     yield size(row["peak_rss_bytes"])
+
+
+def _fidelity_cells(row: Row) -> Iterator[str]:
+    yield "–" if row["kl_divergence"] is None else f"{row['kl_divergence']:.4f}"
+    yield percent(row["top1_agreement"])
+    yield "–" if row["perplexity"] is None else f"{row['perplexity']:.2f}"
 
 
 def _row(cells: Iterable[str]) -> str:

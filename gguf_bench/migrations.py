@@ -271,3 +271,62 @@ create table texts (
     text text not null
 )
 """
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m007_fidelity(db: Database) -> None:
+    """How near files predict to the ones they were made from; the measurement that counts beside every score."""
+    view = db["eps_scores"].schema
+    db.execute("drop view eps_scores")
+    db.execute(FIDELITY)
+    db.execute("create index fidelity_measurements_file on fidelity_measurements (file_sha256)")
+    shown = ("kl_divergence", "top1_agreement", "perplexity", "id as fidelity_id")
+    columns = "".join(f",\n        fidelity_measurements.{column}" for column in shown)
+    view = view.replace("runs.scorer_version", f"runs.scorer_version{columns}")
+    db.execute(view.replace("order by runs.id", f"left join {FIDELITY_SHOWN}\n    order by runs.id"))
+
+
+FIDELITY = """
+create table fidelity_measurements ( -- how near a file predicts to another, its reference, on a text
+    id integer primary key,
+    file_sha256 text not null references artifacts (sha256),
+    reference_sha256 text not null references artifacts (sha256),
+    text text not null,              -- what it is called, or where it was
+    text_sha256 text not null,
+    n_ctx integer not null,          -- tokens of a chunk, of which the second half is predicted
+    n_chunks integer not null,       -- from the beginning of the text
+    is_whole_text integer not null,  -- 1: it has no more of them
+    n_tokens integer not null,       -- predicted
+    settings text not null,          -- JSON: what else the figures hang on, the build and the machine among it
+    kl_divergence real,              -- from here on: null is what is no number
+    kl_divergence_standard_error real,
+    kl_divergence_99 real,
+    kl_divergence_99_standard_error real,
+    top1_agreement real,
+    top1_agreement_standard_error real,
+    perplexity real,
+    perplexity_standard_error real,
+    reference_perplexity real,
+    reference_perplexity_standard_error real,
+    perplexity_ratio real,
+    perplexity_ratio_standard_error real,
+    gpu_layers integer not null,
+    reference_gpu_layers integer not null,
+    seconds real not null,
+    peak_rss_bytes integer not null, -- of the process that held both files
+    llama_cpp text not null,         -- its version
+    created text not null
+)
+"""
+
+# With an adapter a file is another model, and its own figures are not of that one.
+FIDELITY_SHOWN = """fidelity_measurements on fidelity_measurements.id = (
+        select measured.id
+        from fidelity_measurements measured
+        join artifacts reference on reference.sha256 = measured.reference_sha256
+        where measured.file_sha256 = contenders.file_sha256
+            and contenders.adapter_sha256 is null
+            and measured.text = 'eps-measurement-v1'
+        order by reference.bits_per_weight desc, measured.n_tokens desc, measured.id desc
+        limit 1
+    )"""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from gguf_bench import imatrix as imatrix_stage
     from gguf_bench.endpoint import Endpoint
     from gguf_bench.hub import PullPlan
-    from gguf_bench.fidelity import Fidelity
 from gguf_bench.texts import Text
 
 DEFAULT_QUANT = "Q4_K_M"
@@ -295,32 +294,6 @@ def quantize(
     return [made[quant.name].path for quant in quants]
 
 
-def fidelity(
-    spec: ModelSpec,
-    quants: Sequence[Quant],
-    reference: Quant,
-    text: Text,
-    store: Store,
-    *,
-    options: QuantizeOptions = PLAIN,
-    n_chunks: int | None = None,
-    gpu_layers: str = "auto",
-    progress: Progress = SILENT,
-) -> Iterator[tuple[Quant, Fidelity]]:
-    """Each of `quants`, made where it is missing, beside the model as `reference`; see `fidelity.measure`."""
-    from gguf_bench import fidelity as fidelity_stage
-
-    expected = gguf_of(Contender(spec, reference), store, progress)
-    paths = quantize(spec, quants, store, options=options, progress=progress)
-    for quant, path in zip(quants, paths, strict=True):
-        yield (
-            quant,
-            fidelity_stage.measure(
-                expected.path, path, text, n_chunks=n_chunks, gpu_layers=gpu_layers, progress=progress
-            ),
-        )
-
-
 def planned_sizes(
     spec: ModelSpec,
     quants: Sequence[Quant],
@@ -526,6 +499,11 @@ def _recorded(
         gguf = look(shards, sha256, repo=repo, commit=commit)
     store.save_artifact(gguf, made_by=made_by, made_with=made_with, parent_sha256=parent)
     return gguf
+
+
+def known(path: Path, store: Store) -> GgufFile:
+    """The file at `path`, whose history stays what the store knows of it."""
+    return _recorded(path, store, None, None, made_by="found", made_with={})
 
 
 GGUF_FACTS = ("size_bytes", "quant", "bits_per_weight", "n_params", "architecture", "context_train")

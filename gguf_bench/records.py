@@ -311,7 +311,8 @@ class Comparison:
     "eps_score": x}}, empty where the documents are of none. `verdicts` are about the contenders that were asked for.
     `excerpts` says how many of the `gold_figures` stand in the excerpts (`gold_kept`) of how many documents
     (`n_documents`), and which fields of which document do not (`lost`); None where an earlier version made the run.
-    `base_model` is what its model is called without its type, `parameters` how many it has ('135M'). `remarks` are what
+    `base_model` is what its model is called without its type, `parameters` how many it has ('135M'), `fidelity` the
+    measurement of which the row's `kl_divergence` is, with the type of its `reference`, or None. `remarks` are what
     has to be known of several runs beside each other, a sentence each; where `speeds_compare` is false one says why.
     """
 

@@ -147,6 +147,7 @@ def _gathered(run_ids: Sequence[int], store: Store) -> _Gathered:
     tiers = store.tiers(runs[-1]["id"])
     artifacts = _artifacts(contenders.values(), store)
     models = base_models([contenders[row["contender_id"]] for row in board], artifacts)
+    fidelity = store.fidelity(row["fidelity_id"] for row in board if row["fidelity_id"] is not None)
     return _Gathered(
         runs=runs,
         leaderboard=[
@@ -156,6 +157,7 @@ def _gathered(run_ids: Sequence[int], store: Store) -> _Gathered:
                 "name": name,
                 "base_model": models[row["contender_id"]],
                 "parameters": parameters(contenders[row["contender_id"]], artifacts),
+                "fidelity": fidelity.get(row["fidelity_id"]),
             }
             for name, row in names.items()
         ],

@@ -270,6 +270,37 @@ class Store:
                     row,
                 )
 
+    # How near files are to their references
+
+    def save_fidelity(self, measurement: Mapping[str, Any]) -> None:
+        """Add a row of `fidelity_measurements`, whose files are known. An earlier one of the same stays."""
+        with self._writing() as connection:
+            _insert(connection, "fidelity_measurements", {**measurement, "created": now()})
+
+    def known_fidelity(self, same: Mapping[str, Any], n_chunks: int | None) -> Row | None:
+        """The newest measurement whose columns are those of `same`, of `n_chunks` chunks (None: of the whole text).
+
+        A whole text of fewer chunks is as many as there are.
+        """
+        alike = " and ".join(f"{name} = :{name}" for name in same)
+        found = self.rows(
+            f"select * from fidelity_measurements where {alike}"
+            " and case when :wanted is null then is_whole_text"
+            " else n_chunks = :wanted or (is_whole_text and n_chunks < :wanted) end order by id desc limit 1",
+            {**same, "wanted": n_chunks},
+        )
+        return found[0] if found else None
+
+    def fidelity(self, measurement_ids: Iterable[int]) -> dict[int, Row]:
+        """Measurements by id, each with the type of its reference in `reference`."""
+        found = self.rows(
+            "select measured.*, reference.quant as reference from json_each(?) asked"
+            " join fidelity_measurements measured on measured.id = asked.value"
+            " join artifacts reference on reference.sha256 = measured.reference_sha256",
+            [json.dumps(list(measurement_ids))],
+        )
+        return {row["id"]: row for row in found}
+
     # Runs
 
     def find_run(self, key: str) -> Row | None:

@@ -9,7 +9,6 @@ import math
 import re
 import sys
 import textwrap
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -32,9 +31,8 @@ from gguf_bench.records import (
     QuantizationCost,
     QuantizedSize,
     Recommendation,
-    Verdict,
 )
-from gguf_bench.units import size_in_words
+from gguf_bench.wording import in_words, percent, printable, size
 
 if TYPE_CHECKING:
     from gguf_bench.catalog import Catalog
@@ -74,21 +72,6 @@ def _add(table: Table, *cells: object, style: str = "") -> None:
     table.add_row(*(Text("" if cell is None else printable(str(cell))) for cell in cells), style=style)
 
 
-def printable(text: str) -> str:
-    """`text` with what a terminal would obey (escape sequences, a change of direction) spelled out, as \\x1b."""
-    if text.isprintable():
-        return text
-    return "".join(character if _is_harmless(character) else _spelled_out(character) for character in text)
-
-
-def _is_harmless(character: str) -> bool:
-    return character.isprintable() or character in "\n\t" or unicodedata.category(character) == "Zs"
-
-
-def _spelled_out(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
-
-
 def print_json(value: Any) -> None:
     sys.stdout.write(_json(value, indent=2) + "\n")
 
@@ -109,15 +92,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f}"
-
-
-def size(size_bytes: float | None) -> str:
-    """'78 MiB', '4.1 GiB'."""
-    return "–" if size_bytes is None else size_in_words(size_bytes)
 
 
 def print_comparison(comparison: Comparison, *, as_json: bool, by: str | None = None) -> None:
@@ -150,11 +124,15 @@ def print_comparison(comparison: Comparison, *, as_json: bool, by: str | None = 
         console.print(Text(f"every file {_computed(run['settings'])}"))
     priced = any(row["usd_per_document"] is not None for row in comparison.leaderboard)
     numbers = ("Size", "$/1k docs" if priced else "Bits/w", "EPS score [95 %]", "Exact", "Docs/min", "Memory")
+    measured = any(row["kl_divergence"] is not None for row in comparison.leaderboard)
+    if measured:
+        numbers = (*numbers[:3], "KL div", *numbers[3:-1])
     table = _table("Model", "Quant", *numbers, right=numbers)
     for row in comparison.leaderboard:
-        _add(table, *_leaderboard_cells(row, priced=priced), style=_style(row))
+        _add(table, *_leaderboard_cells(row, priced=priced, measured=measured), style=_style(row))
     console.print(table)
     _print_tiers(console, comparison.leaderboard)
+    _print_fidelity(console, comparison.leaderboard)
     if by:
         _print_families(console, in_families, by)
         _print_costs(console, costs)
@@ -219,6 +197,55 @@ def _print_tiers(console: Console, leaderboard: Sequence[Row]) -> None:
     console.print(table)
 
 
+FIDELITY = {
+    "KL divergence": ("kl_divergence", 1, ".4f"),
+    "99 %": ("kl_divergence_99", 1, ".3f"),
+    "Same token %": ("top1_agreement", 100, ".1f"),
+    "Perplexity": ("perplexity", 1, ".2f"),
+    "Ratio": ("perplexity_ratio", 1, ".3f"),
+}
+"""How near a file predicts to its reference: a column's head -> what of a row stands there, by which factor and how."""
+
+
+def _print_fidelity(console: Console, leaderboard: Sequence[Row]) -> None:
+    """One table for each reference and number of tokens: figures on other ones do not compare."""
+    found = sorted((row for row in leaderboard if row["fidelity"]), key=_measured_alike)
+    for (_, n_tokens), files in itertools.groupby(found, key=_measured_alike):
+        rows = sorted(files, key=lambda row: row["kl_divergence"] or 0)
+        first = rows[0]["fidelity"]
+        held = f"{rows[0]['base_model']} {first['reference']}, on {n_tokens:,} tokens of {first['text']}"
+        console.print(Text(printable(f"how near each predicts to {held}")))
+        heads = list(FIDELITY)[:-1]  # 80 columns hold no more
+        table = _table("Model", "Quant", *heads, right=heads)
+        for row in rows:
+            _add(table, _model(row), row["quant"], *_fidelity_cells(row["fidelity"], heads))
+        console.print(table)
+
+
+def _measured_alike(row: Row) -> tuple[str, int]:
+    return row["fidelity"]["reference_sha256"], row["fidelity"]["n_tokens"]
+
+
+def _fidelity_cells(row: Row, heads: Iterable[str]) -> Iterator[str]:
+    """The figures of a row of `fidelity_measurements`, each with its standard error."""
+    for name, factor, form in map(FIDELITY.__getitem__, heads):
+        value, error = row[name], row[f"{name}_standard_error"]
+        uncertain = "" if error is None or math.isnan(error) else f"±{factor * error:{form}}"
+        yield "–" if value is None else f"{factor * value:{form}}{uncertain}"
+
+
+def print_fidelity(measured: Sequence[Row], *, as_json: bool) -> None:
+    """Rows of `fidelity_measurements`, each with its `quant` and the `error` of one that failed."""
+    if as_json:
+        print_json(list(measured))
+        return
+    console = _console()
+    table = _table("Type", *FIDELITY, right=list(FIDELITY), whole=["Type"])
+    for row in measured:
+        _add(table, row["quant"], *(["failed"] if row["error"] else _fidelity_cells(row, FIDELITY)))
+    console.print(table)
+
+
 NAMED_DOCUMENTS = 3
 """Of more it is only said how many they are."""
 
@@ -248,33 +275,13 @@ def _computed(settings: Mapping[str, Any]) -> str:
     )
 
 
-def in_words(pair: Verdict) -> str:
-    """What a pair shows, in words; points are hundredths of the score."""
-    both = f"{pair.better} and {pair.worse}"
-    if pair.n_companies < 2:
-        return f"{both} share {pair.n_documents} documents of {pair.n_companies} companies: nothing can be said"
-    if pair.shown:
-        return f"{pair.better} is better than {pair.worse} by {_points(pair)}"
-    chance = f", which may be chance among {pair.n_pairs} pairs" if pair.low > 0 else ""
-    return (
-        f"{both}: no difference can be shown at n = {pair.n_documents} ({_points(pair)}{chance}); "
-        f"differences under {100 * pair.detectable:.1f} points would not be seen"
-    )
-
-
-def _points(pair: Verdict) -> str:
-    """As many decimals as keep an interval above 0 from looking as if it touched it."""
-    digits = next((digits for digits in (1, 2) if not 0 < 100 * pair.low < 10**-digits), 3)
-    return f"{100 * pair.difference:.{digits}f} points [{100 * pair.low:.{digits}f}, {100 * pair.high:.{digits}f}]"
-
-
 def _model(row: Row) -> str:
     """The model, with what tells it from one of the same name and type in another run."""
     return f"{row['model']}{row['name'].removeprefix(' '.join(filter(None, [row['model'], row['quant']])))}"
 
 
-def _leaderboard_cells(row: Row, *, priced: bool) -> Iterator[str]:
-    """Where an endpoint has a price, it takes the place of the bits per weight: 80 columns hold no more."""
+def _leaderboard_cells(row: Row, *, priced: bool, measured: bool) -> Iterator[str]:
+    """A price takes the place of the bits per weight, divergence that of the memory: 80 columns hold no more."""
     yield _model(row)
     yield row["quant"] or ""
     yield size(row["size_bytes"])
@@ -287,9 +294,12 @@ def _leaderboard_cells(row: Row, *, priced: bool) -> Iterator[str]:
     else:
         interval = f"[{percent(row['eps_score_low']):>4}, {percent(row['eps_score_high']):>4}]"
         yield f"{percent(row['eps_score'])} {interval}"
+    if measured:
+        yield "–" if row["kl_divergence"] is None else f"{row['kl_divergence']:.4f}"
     yield percent(row["exact_match"])
     yield "–" if row["documents_per_minute"] is None else f"{row['documents_per_minute']:.1f}"
-    yield size(row["peak_rss_bytes"])
+    if not measured:
+        yield size(row["peak_rss_bytes"])
 
 
 def _remarks(leaderboard: Sequence[Row]) -> Iterator[str]:

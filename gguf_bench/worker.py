@@ -19,6 +19,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +43,7 @@ Job = Mapping[str, Any]
 Emit = Callable[..., None]
 Lines = Iterable[bytes]
 T = TypeVar("T")
+_Chunked = tuple[Model, ChunkContext]
 
 PROGRESS_EVERY_SECONDS = 0.1
 BEAT_EVERY_SECONDS = 1.0
@@ -290,19 +292,31 @@ def imatrix(job: Job, emit: Emit, _lines: Lines) -> None:
 
 
 def fidelity(job: Job, emit: Emit, _lines: Lines) -> None:
-    """{path, reference, text, name, n_ctx, n_chunks, settings} -> loaded, then `measured` with each chunk's figures."""
+    """{path, reference, text, name, n_ctx, n_chunks, settings} -> loaded, `measured` for some chunks at a time, done.
+
+    Events about loading say in `of` which of the two it is, and so do `plans`, which a job may bring along.
+    """
     from gguf_bench.llama import divergence
 
-    def loaded(path: str) -> tuple[Model, ChunkContext]:
-        one, n_threads = {**job, "path": path}, llama_devices.physical_cores()
+    shape, n_threads, plans = llama_chunks.shape(job["n_ctx"]), llama_devices.physical_cores(), job.get("plans", {})
 
-        def attempt(plan: Plan) -> tuple[Model, ChunkContext]:
-            model = _load(one, emit, plan)
-            return model, ChunkContext(model, job["n_ctx"], n_threads=n_threads, logits_from=job["n_ctx"] // 2)
+    def with_layers(of: str, attempt: Callable[[_Chunked], T]) -> T:
+        one = {"path": job[of], "settings": job["settings"]} | ({"plans": plans[of]} if of in plans else {})
+        tell = partial(emit, of=of)
 
-        return _with_layers(one, emit, attempt, llama_chunks.shape(job["n_ctx"]))
+        def load(plan: Plan) -> T:
+            model = _load(one, tell, plan)
+            half = job["n_ctx"] // 2
+            return attempt((model, ChunkContext(model, job["n_ctx"], n_threads=n_threads, logits_from=half)))
 
-    divergence.measure(loaded(job["reference"]), loaded(job["path"]), job, emit, _Beat(emit))
+        return _with_layers(one, tell, load, shape)
+
+    def both(reference: _Chunked) -> tuple[_Chunked, _Chunked]:
+        return with_layers("path", lambda quantized: (reference, quantized))
+
+    # One within the other: where even the CPU alone leaves no room for the second, the first gives way.
+    divergence.measure(*with_layers("reference", both), job, emit, _Beat(emit))
+    emit("done", peak_rss_bytes=_peak_rss_bytes())
 
 
 class _Beat:
@@ -311,10 +325,10 @@ class _Beat:
     def __init__(self, emit: Emit) -> None:
         self._emit, self._last = emit, 0.0
 
-    def __call__(self) -> None:
+    def __call__(self, **fields: Any) -> None:
         if time.monotonic() - self._last > BEAT_EVERY_SECONDS:
             self._last = time.monotonic()
-            self._emit("beat")
+            self._emit("beat", **fields)
 
 
 @dataclass(frozen=True)

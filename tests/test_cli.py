@@ -193,7 +193,7 @@ def test_remarks_name_a_contender_as_verdicts_do(capsys: pytest.CaptureFixture[s
     figures = dict.fromkeys(
         [
             *("size_bytes", "bits_per_weight", "eps_score", "exact_match", "documents_per_minute", "peak_rss_bytes"),
-            *("usd_per_document", "schema_kept", "gpu_layers", "file_sha256", "error"),
+            *("usd_per_document", "schema_kept", "gpu_layers", "file_sha256", "error", "kl_divergence", "fidelity"),
         ]
     )
     row = {**figures, "model": "m", "quant": "Q4_1", "status": "finished", "n_documents": 9, "asked": 1, "tiers": {}}
@@ -281,7 +281,9 @@ def long_comparison(*, lost: dict[str, list[str]]) -> Comparison:
         "unparseable": 0,
         "asked": 1,
         "tiers": {tier: {"n_documents": 100, "eps_score": 0.5} for tier in ("plain", "ordinary", "hard")},
-    } | dict.fromkeys(["usd_per_document", "schema_kept", "gpu_layers", "file_sha256", "error"])
+    } | dict.fromkeys(
+        ["usd_per_document", "schema_kept", "gpu_layers", "file_sha256", "error", "kl_divergence", "fidelity"]
+    )
     of_a_file = ["quant", "size_bytes", "bits_per_weight", "documents_per_minute", "peak_rss_bytes"]
     baseline = figures | dict.fromkeys(of_a_file) | {"model": "null", "name": "null", "asked": 0}
     model = "HuggingFaceTB/SmolLM2-1.7B-Instruct"

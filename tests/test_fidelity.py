@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import sqlite3
 import subprocess
+import sys
+import time
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +19,18 @@ import numpy as np
 import pytest
 from gguf import GGUFReader
 
-from gguf_bench.errors import ModelError
-from gguf_bench.fidelity import measure, summarised
+from gguf_bench import child, prepare
+from gguf_bench.errors import ChildDied, ModelError, QuantizeError, StoreError
+from gguf_bench.fidelity import FIGURES, Fidelity, Figure, columns, measure, of_columns, stepped_down, summarised
 from gguf_bench.llama.divergence import ROWS, compared
-from gguf_bench.texts import Text
+from gguf_bench.measure import fidelity
+from gguf_bench.progress import Silent
+from gguf_bench.quants import Quant, quant
+from gguf_bench.records import ModelSpec
+from gguf_bench.store import Store
+from gguf_bench.texts import MEASUREMENT, Text
 from tests import tiny_models
+from tests.test_store import GGUF, a_run
 
 Array = np.ndarray[Any, Any]
 
@@ -101,16 +114,350 @@ def test_a_model_is_itself_and_another_is_not(tmp_path: Path) -> None:
         measure(one, one, words(500))
 
 
-def test_the_command(tmp_path: Path, gguf_bench: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    path, text = tiny_models.llama(tmp_path / "wide.gguf", n_layers=1, width=256, feed_forward=256), tmp_path / "t.txt"
+def test_figures_that_are_no_numbers_are_stored_and_come_back(tmp_path: Path) -> None:
+    """A logit of minus infinity makes a divergence infinite, and its standard error no number."""
+    divergence = np.full((3, 4), 0.5)
+    divergence[1, 2] = np.inf
+    figures = summarised(
+        {"divergence": divergence, "surprise": 1000 + divergence, "reference_surprise": np.ones((3, 4))}
+        | {"agrees": np.ones((3, 4))}
+    )
+    assert math.isinf(figures.kl_divergence.value)
+    assert math.isnan(figures.kl_divergence.standard_error)
+    assert math.isinf(figures.perplexity.value)
+    found = replace(a_measurement(), kl_divergence=figures.kl_divergence, perplexity=figures.perplexity)
+    store = a_store(tmp_path)
+    store.save_fidelity(a_row(found))
+    (row,) = store.rows("select * from fidelity_measurements")
+    assert row["kl_divergence_standard_error"] is None
+    again = of_columns(row)
+    assert repr(again) == repr(found)
+    assert of_columns(a_row(a_measurement())) == a_measurement()
+
+
+# --- in the store ---
+
+
+def a_measurement(**others: Any) -> Fidelity:
+    figures = {name: Figure(number / 8, number / 64) for number, name in enumerate(FIGURES, 1)}
+    facts = {"n_ctx": 512, "n_chunks": 6, "is_whole_text": True, "n_tokens": 1530, "gpu_layers": 0}
+    return Fidelity(**figures, **facts | {"reference_gpu_layers": 3, "seconds": 1.5, "peak_rss_bytes": 99} | others)
+
+
+def a_row(found: Fidelity, **others: Any) -> dict[str, Any]:
+    of = {"file_sha256": "q", "reference_sha256": "r16", "text": MEASUREMENT, "text_sha256": "t", "settings": "{}"}
+    return {**of, **columns(found), "llama_cpp": "1", **others}
+
+
+def a_store(tmp_path: Path) -> Store:
+    """One that knows the files q, other, r16 and r32, of 4, 4, 16 and 32 bits per weight."""
+    store = Store(tmp_path / "r.db")
+    for sha256, bits in (("q", 4.0), ("other", 4.0), ("r16", 16.0), ("r32", 32.0)):
+        gguf = replace(GGUF, sha256=sha256, bits_per_weight=bits, quant=f"F{bits:.0f}")
+        store.save_artifact(gguf, made_by="found", made_with={})
+    return store
+
+
+def scores(store: Store) -> list[dict[str, Any]]:
+    return store.rows("select * from eps_scores order by contender_id")
+
+
+def test_the_view_shows_one_measurement_of_a_file_beside_its_score(tmp_path: Path) -> None:
+    """That of the most precise reference on the most tokens of the built-in text, of several the newest."""
+    store = a_store(tmp_path)
+    first, second = store.contenders(a_run(store, models=("m", "n")))
+    store.set_contender(first["id"], file_sha256="q")
+    store.set_contender(second["id"], file_sha256="q", adapter_sha256="other")
+    assert [row["kl_divergence"] for row in scores(store)] == [None, None]
+
+    def shown(found: Fidelity, **others: Any) -> int:
+        """The id of what is shown when this is added, too."""
+        store.save_fidelity(a_row(found, **others))
+        (of_file, with_adapter) = scores(store)
+        assert with_adapter["fidelity_id"] is None, "another model"
+        return of_file["fidelity_id"] or 0
+
+    assert shown(a_measurement(), text="/somewhere/else.txt") == 0
+    assert shown(a_measurement(), file_sha256="other") == 0
+    assert shown(a_measurement(n_tokens=100)) == 3
+    assert shown(a_measurement()) == 4
+    assert shown(a_measurement(n_tokens=100)) == 4
+    assert shown(a_measurement(n_tokens=100), reference_sha256="r32") == 6
+    assert shown(a_measurement()) == 6
+    assert shown(a_measurement(n_tokens=100), reference_sha256="r32") == 8
+
+    (row, _) = scores(store)
+    found = a_measurement()
+    assert list(row)[-4:] == ["kl_divergence", "top1_agreement", "perplexity", "fidelity_id"]
+    assert row["kl_divergence"] == found.kl_divergence.value
+    assert row["top1_agreement"] == found.top1_agreement.value
+    assert row["perplexity"] == found.perplexity.value
+    assert store.fidelity([8, 4])[8]["reference"] == "F32"
+
+
+def test_what_is_known_is_of_the_same_files_text_and_settings(tmp_path: Path) -> None:
+    store = a_store(tmp_path)
+    store.save_fidelity(a_row(a_measurement(n_chunks=6, is_whole_text=True)))
+    store.save_fidelity(a_row(a_measurement(n_chunks=3, is_whole_text=False)))
+    names = ("file_sha256", "reference_sha256", "text_sha256", "n_ctx", "settings")
+    same = {name: a_row(a_measurement())[name] for name in names}
+
+    def known(n_chunks: int | None, **others: Any) -> int | None:
+        row = store.known_fidelity(same | others, n_chunks)
+        return row and row["n_chunks"]
+
+    assert [known(n_chunks) for n_chunks in (None, 3, 6, 7, 2, 4)] == [6, 3, 6, 6, None, None]
+    for name in names:
+        assert known(None, **{name: "another"}) is None, name
+
+
+def test_files_that_nobody_knows_have_no_measurement(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="FOREIGN KEY"):
+        a_store(tmp_path).save_fidelity(a_row(a_measurement(), reference_sha256="nobody"))
+
+
+# --- a model in several types ---
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> ModelSpec:
+    path = tiny_models.llama(tmp_path / "wide.gguf", n_layers=1, width=256, feed_forward=256)
+    return ModelSpec(key="wide", provider="file", path=path)
+
+
+class Said(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def types(*names: str) -> list[Quant]:
+    return [quant(name) for name in names]
+
+
+def test_what_is_stored_is_not_computed_again(wide: ModelSpec, tmp_path: Path) -> None:
+    store, said, text = Store(tmp_path / "r.db"), Said(), words(3 * 512)
+
+    def measured(*names: str, **others: Any) -> list[Fidelity | None]:
+        found = fidelity(wide, types(*names), quant("F32"), text, store, progress=said, **others)
+        return [each.fidelity for each in found]
+
+    def n_rows() -> int:
+        return len(store.rows("select id from fidelity_measurements"))
+
+    (first,) = measured("Q8_0")
+    assert n_rows() == 1
+    assert measured("Q8_0", "Q8_0") == [first]
+    assert any("as it is stored" in line for line in said.lines)
+    again, _ = measured("Q8_0", "Q2_K")
+    assert (again, n_rows()) == (first, 2)
+    (two,) = measured("Q8_0", n_chunks=2)
+    assert two is not None
+    assert (two.n_chunks, two.is_whole_text, n_rows()) == (2, False, 3)
+    (fresh,) = measured("Q8_0", fresh=True)
+    assert first is not None
+    assert fresh is not None
+    assert (fresh.kl_divergence, n_rows()) == (first.kl_divergence, 4)
+    measured("Q8_0", gpu_layers="0")
+    assert n_rows() == 5
+
+
+def test_a_model_trained_on_less_than_a_chunk_reads_as_much(tmp_path: Path) -> None:
+    path = tiny_models.llama(tmp_path / "short.gguf", n_layers=1, context_length=128)
+    spec = ModelSpec(key="short", provider="file", path=path)
+    (found,) = fidelity(spec, types("Q8_0"), quant("F32"), words(4 * 128), Store(tmp_path / "r.db"))
+    assert found.fidelity is not None
+    assert (found.fidelity.n_ctx, found.fidelity.n_chunks, found.fidelity.n_tokens) == (128, 4, 4 * 63)
+
+
+DYING = """
+import json, os, runpy, sys, threading
+sys.path.insert(0, "")
+from gguf_bench import worker
+run = worker.JOBS["fidelity"]
+def fidelity(job, emit, lines):
+    if "Q4_0" in job["path"]:
+        print("GGML_ASSERT(n_experts == 7) failed", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), 6)
+    run(job, emit, lines)
+worker.JOBS["fidelity"] = fidelity
+worker.main()
+"""
+
+
+def test_a_file_whose_process_dies_is_told_and_the_others_go_on(
+    wide: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "WORKER", (sys.executable, "-c", DYING))
+    store, said = Store(tmp_path / "r.db"), Said()
+    found = list(fidelity(wide, types("Q4_0", "Q8_0"), quant("F32"), words(2 * 512), store, progress=said))
+    assert [each.error is None for each in found] == [False, True]
+    assert "died (SIGABRT); last in its log: GGML_ASSERT(n_experts == 7) failed" in str(found[0].error)
+    assert any(line.startswith("wide-Q4_0.gguf failed: ") for line in said.lines)
+    (row,) = store.rows("select file_sha256 from fidelity_measurements")
+    assert row["file_sha256"] == found[1].file.sha256
+
+
+# --- the command ---
+
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_the_command(wide: ModelSpec, tmp_path: Path, gguf_bench: Command) -> None:
+    text = tmp_path / "t.txt"
     text.write_text(words(4 * 512).text)
-    made = gguf_bench("fidelity", path, "-q", "Q8_0", "-q", "Q2_K", "--reference", "F32", "--text", text, "--json")
+    arguments = ("fidelity", wide.path, "-q", "Q8_0", "-q", "Q2_K", "--reference", "F32", "--text", text)
+    made = gguf_bench(*arguments, "--json")
     assert made.returncode == 0, made.stderr
     eight, two = json.loads(made.stdout)
     assert (eight["quant"], two["quant"], two["reference"], two["text"]) == ("Q8_0", "Q2_K", "F32", str(text))
-    assert 0 < eight["kl_divergence"]["value"] < two["kl_divergence"]["value"]
-    assert eight["kl_divergence"]["standard_error"] > 0
-    assert eight["top1_agreement"]["value"] > two["top1_agreement"]["value"]
-    none = gguf_bench("fidelity", path)
-    assert none.returncode == 2
-    assert "at least one -q TYPE" in none.stderr
+    assert 0 < eight["kl_divergence"] < two["kl_divergence"]
+    assert eight["kl_divergence_standard_error"] > 0
+    assert eight["top1_agreement"] > two["top1_agreement"]
+    again = gguf_bench(*arguments)
+    assert again.stderr.count("as it is stored") == 2
+    lines = [line.split() for line in again.stdout.splitlines() if "±" in line]
+    assert [line[0] for line in lines] == ["Q8_0", "Q2_K"]
+    assert lines[0][1] == f"{eight['kl_divergence']:.4f}±{eight['kl_divergence_standard_error']:.4f}"
+    assert max(map(len, again.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ([], 2, "at least one -q TYPE"),
+        (["-q", "Q9_9"], 2, "Q9_9"),
+        (["-q", "Q8_0", "--chunks", 0], 2, "--chunks"),
+        (["-q", "Q8_0", "--text", "nowhere.txt"], 1, "nowhere.txt: cannot be read"),
+        (["-q", "Q8_0", "--text", "few.txt"], 1, "is shorter than 512 tokens; give a longer text"),
+        (["-q", "IQ2_XXS"], 1, "--imatrix"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    arguments: list[object], code: int, says: str, wide: ModelSpec, tmp_path: Path, gguf_bench: Command
+) -> None:
+    (tmp_path / "elsewhere" / "few.txt").write_text("few words")
+    found = gguf_bench("fidelity", wide.path, *arguments)
+    assert found.returncode == code, found.stderr
+    assert says in " ".join(found.stderr.split())
+    assert not found.stdout
+
+
+def test_quantized_files_and_adapters_are_no_originals(wide: ModelSpec, tmp_path: Path) -> None:
+    store = Store(tmp_path / "r.db")
+    (path,) = prepare.quantize(wide, types("Q8_0"), store)
+    made = ModelSpec(key="made", provider="file", path=path)
+    with pytest.raises(QuantizeError, match="is Q8_0 already: what that lost cannot be had back"):
+        list(fidelity(made, types("Q4_0"), quant("F16"), words(512), store))
+    adapter = ModelSpec(key="adapter", name="org/adapter", base="org/base")
+    with pytest.raises(ModelError, match="adapter is a LoRA adapter, which stays as it is"):
+        list(fidelity(adapter, types("Q4_0"), quant("F16"), words(512), store))
+
+
+def test_ctrl_c_leaves_what_was_measured(wide: ModelSpec, tmp_path: Path) -> None:
+    """And the same command goes on behind it."""
+    text, db = tmp_path / "t.txt", tmp_path / "r.db"
+    text.write_text(words(40 * 512).text)
+    command = [sys.executable, "-m", "gguf_bench", "--db", str(db), "fidelity", str(wide.path), "--reference", "F32"]
+    command += ["-q", "Q8_0", "-q", "Q4_0", "-q", "Q2_K", "--text", str(text), "--json"]
+    Store(db).close()
+
+    def n_rows() -> int:
+        with closing(sqlite3.connect(db)) as connection:
+            (found,) = connection.execute("select count(*) from fidelity_measurements").fetchone()
+        return int(found)
+
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while n_rows() == 0:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    shown, errors = process.communicate(timeout=60)
+    assert (process.returncode, shown) == (130, "")
+    assert "interrupted; run the same command again" in errors
+    n_stored = n_rows()
+    assert n_stored < 3
+    assert list(tmp_path.rglob("*partial*")) == []
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr.count("as it is stored") == n_stored
+    assert len(json.loads(done.stdout)) == n_rows() == 3
+
+
+# --- where two models do not fit a GPU ---
+
+
+def offered(layers: int, *left: int) -> dict[str, Any]:
+    return {"gpu_layers": layers, "tensor_split": [], "left": [[each, []] for each in left]}
+
+
+DIED = ChildDied("x", -signal.SIGABRT, ["CUDA error: out of memory"])
+
+
+def test_of_two_files_the_quantized_one_gives_way_first() -> None:
+    job = {"job": "fidelity", "path": "/q.gguf", "reference": "/f.gguf"}
+    again = stepped_down(job, {"reference": offered(32, 24, 0), "path": offered(16, 8, 0)}, DIED)
+    assert again is not None
+    assert again[0] == job | {"plans": {"reference": [[32, []], [24, []], [0, []]], "path": [[8, []], [0, []]]}}
+    assert again[1].startswith("q.gguf: WARNING: 16 layers do not fit the GPU")
+
+
+def test_the_reference_gives_way_where_the_other_has_nothing_left() -> None:
+    job = {"job": "fidelity", "path": "/q.gguf", "reference": "/f.gguf", "plans": {"path": [[0, []]]}}
+    for offload in ({"reference": offered(32, 24, 0), "path": offered(0)}, {"reference": offered(32, 24, 0)}):
+        again = stepped_down(job, offload, DIED)
+        assert again is not None
+        assert again[0]["plans"] == {"reference": [[24, []], [0, []]]}, "the other is planned anew"
+        assert again[1].startswith("f.gguf: WARNING: 32 layers")
+    assert stepped_down(job, {"reference": offered(0), "path": offered(0)}, DIED) is None
+    assert stepped_down(job, {"reference": offered(9), "path": offered(9)}, DIED) is None, "no plan is left"
+    crash = ChildDied("x", -signal.SIGSEGV, ["segfault"])
+    assert stepped_down(job, {"reference": offered(32, 0), "path": offered(16, 0)}, crash) is None
+
+
+SMALL_GPU = """
+import os, sys
+from gguf_bench import worker
+from gguf_bench.errors import ModelError
+from gguf_bench.offload import Plan
+layers = {}
+def load(job, emit, plan, real=worker._load):
+    layers[job["path"]] = plan.gpu_layers
+    if sum(layers.values()) > ROOM:
+        HOW
+    return real(job, emit, plan)
+worker._load = load
+worker._plans = lambda job, shape: [Plan(8), Plan(4), Plan(0)]
+worker.main()
+"""
+DIES = "print('CUDA error: out of memory', file=sys.stderr, flush=True); os.abort()"
+FAILS = "layers.pop(job['path']); raise ModelError('cudaMalloc failed: out of memory')"
+
+
+@pytest.mark.parametrize("how", [DIES, FAILS])
+@pytest.mark.parametrize(("room", "n_steps"), [(16, 0), (12, 1), (8, 2), (0, 4)])
+def test_both_step_down_until_they_fit(
+    how: str, room: int, n_steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU with room for so many layers, in the worker itself; what died of it is started again."""
+    one, said = tiny_models.llama(tmp_path / "one.gguf", n_layers=1), Said()
+    other = tiny_models.llama(tmp_path / "other.gguf", n_layers=1)
+    script = SMALL_GPU.replace("ROOM", str(room)).replace("HOW", how)
+    monkeypatch.setattr(child, "WORKER", (sys.executable, "-c", script))
+    assert measure(one, other, words(2 * 512), progress=said).n_chunks == 2
+    assert len(said.lines) == n_steps, said.lines
+    assert all("do not fit the GPU" in line for line in said.lines)
+    first = [line.partition(":")[0] for line in said.lines[:2]]
+    assert first == (["other.gguf"] * n_steps if room else ["one.gguf"] * 2)
+
+
+def test_all_layers_that_do_not_fit_are_an_error_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = tiny_models.llama(tmp_path / "one.gguf", n_layers=1)
+    script = SMALL_GPU.replace("ROOM", "0").replace("HOW", DIES).replace("Plan(8), Plan(4), Plan(0)", "Plan(8)")
+    monkeypatch.setattr(child, "WORKER", (sys.executable, "-c", script))
+    with pytest.raises(ChildDied, match=r"CUDA error: out of memory; .*--gpu-layers auto"):
+        measure(one, one, words(2 * 512), gpu_layers="all")

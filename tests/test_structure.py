@@ -32,12 +32,12 @@ LAYERS = {
         *("store", "compare", "families", "recommend", "rescore", "calibrate", "edgar", "imatrix", "fidelity"),
     },
     "joining": {
-        *("provenance", "prepare", "results", "session", "pipeline", "dataset_import", "api", "browse", "doctor"),
-        *("models_add", "models_check", "garbage"),
+        *("provenance", "prepare", "measure", "results", "session", "pipeline", "dataset_import", "api", "browse"),
+        *("doctor", "models_add", "models_check", "garbage"),
         "__init__",
     },
     # Tables and pages of what the joining modules found: they know their records, and none of those knows them.
-    "showing": {"terminal", "report", "export"},
+    "showing": {"wording", "terminal", "report", "export"},
     "commands": {"cli", "__main__"},
 }
 STAGES = "stages"

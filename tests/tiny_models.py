@@ -135,6 +135,7 @@ def llama(
     width: int = 64,
     feed_forward: int = 96,
     n_more_tokens: int = 0,
+    context_length: int = 4096,
 ) -> Path:
     """A Llama that reads bytes; with `n_experts` each token goes through two of them."""
     n_tokens = N_BYTE_TOKENS + n_more_tokens
@@ -152,7 +153,7 @@ def llama(
     layer |= {f"ffn_down{suffix}": (*experts, width, feed_forward)}
     keys = {
         "vocab_size": n_tokens,
-        "context_length": 4096,
+        "context_length": context_length,
         "block_count": n_layers,
         "embedding_length": width,
         "feed_forward_length": feed_forward,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from gguf_bench.cli.state import GpuLayers, QuantType, State, chunks_option, jso
 if TYPE_CHECKING:
     from gguf_bench.quants import Quant
 
-HEADS = ("type", "KL divergence", "99 %", "same token", "perplexity", "ratio to reference")
+SOME_FAILED = 3
 
 
 @click.command()
@@ -24,6 +23,7 @@ HEADS = ("type", "KL divergence", "99 %", "same token", "perplexity", "ratio to 
 @click.option("--text", "text_file", type=click.Path(path_type=Path, dir_okay=False), help="A text to read.")
 @chunks_option
 @click.option("--gpu-layers", type=GpuLayers(), default="auto", show_default=True, help="Layers on the GPU, of each.")
+@click.option("--fresh", is_flag=True, help="Measure anew what is stored.")
 @json_option
 @pass_state
 def fidelity(
@@ -35,6 +35,7 @@ def fidelity(
     text_file: Path | None,
     n_chunks: int | None,
     gpu_layers: str,
+    fresh: bool,
     as_json: bool,
 ) -> None:
     """Show how near each TYPE of MODEL is to the unquantized model: what it predicts, token by token.
@@ -43,19 +44,22 @@ def fidelity(
     likeliest, and perplexity, each with its standard error. Both models are in memory together. Without a text they
     read releases like those of the built-in dataset, of other companies.
 
+    Each is stored as it is there, and not computed again when the same command is given again. `compare`, `results
+    show`, `report` and the view `eps_scores` show it beside the file's EPS score.
+
     \b
     gguf-bench fidelity smollm2_135m -q Q8_0 -q Q4_K_M -q Q2_K
     gguf-bench fidelity ./model-BF16.gguf -q IQ2_XXS --imatrix eps --reference BF16 --json
     """
     if not quants:
         raise click.UsageError("give at least one -q TYPE")
-    from gguf_bench import prepare, terminal, texts
+    from gguf_bench import measure, terminal, texts
     from gguf_bench.cli.bars import Bars
     from gguf_bench.records import QuantizeOptions
 
-    text = texts.of_file(text_file) if text_file is not None else texts.built_in(texts.MEASUREMENT)
+    text = texts.of_file(text_file.absolute()) if text_file is not None else texts.built_in(texts.MEASUREMENT)
     (spec,) = state.specs([model])
-    measured = prepare.fidelity(
+    found = measure.fidelity(
         spec,
         quants,
         reference,
@@ -64,20 +68,11 @@ def fidelity(
         options=QuantizeOptions(imatrix=imatrix),
         n_chunks=n_chunks,
         gpu_layers=gpu_layers,
+        fresh=fresh,
         progress=Bars(),
     )
-    if as_json:
-        facts = {"reference": reference.name, "text": text.name, "text_sha256": text.sha256, "imatrix": imatrix}
-        terminal.print_json([{"quant": quant.name, **facts, **asdict(found)} for quant, found in measured])
-        return
-    click.echo("  ".join(f"{head:>20}" for head in HEADS))
-    for quant, found in measured:
-        figures = (
-            (found.kl_divergence, 1, ".4f"),
-            (found.kl_divergence_99, 1, ".3f"),
-            (found.top1_agreement, 100, ".1f"),
-            (found.perplexity, 1, ".2f"),
-            (found.perplexity_ratio, 1, ".4f"),
-        )
-        cells = [f"{scale * one.value:{form}} ± {scale * one.standard_error:{form}}" for one, scale, form in figures]
-        click.echo("  ".join(f"{cell:>20}" for cell in (quant.name, *cells)))
+    facts = {"text": text.name, "text_sha256": text.sha256, "imatrix": imatrix}
+    rows = [{**each.row, **facts} for each in found]
+    terminal.print_fidelity(rows, as_json=as_json)
+    if any(row["error"] for row in rows):
+        click.get_current_context().exit(SOME_FAILED)

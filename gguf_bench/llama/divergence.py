@@ -28,31 +28,37 @@ def measure(
     quantized: tuple[Model, ChunkContext],
     job: Mapping[str, Any],
     tell: Callable[..., None],
-    beat: Callable[[], None],
+    beat: Callable[..., None],
 ) -> None:
     """Go through the first job["n_chunks"] chunks of job["text"] with both.
 
-    `tell` hears "loaded" with the chunks in `total`, then "measured" for each batch of them: `divergence`, `surprise`,
-    `reference_surprise` (nats) and `agrees` are lists (chunks, predictions). Raises ModelError where the two do not
+    `tell` hears "loaded" with the tokens in `total`, whether they are the whole text's, and the layers of both on GPUs;
+    then "measured" with the chunks of a batch: `divergence`, `surprise`, `reference_surprise` (nats) and `agrees` are
+    lists (chunks, predictions). It and `beat` hear how many tokens are `done`. Raises ModelError where the two do not
     read the text alike, the text is too short, or a model computes no numbers.
     """
-    chunks, same = (
-        chunks_of(model, job["text"], job["n_ctx"])[: job["n_chunks"]] for model, _ in (reference, quantized)
-    )
-    if reference[0].n_vocab != quantized[0].n_vocab or not np.array_equal(chunks, same):
+    whole, same = (chunks_of(model, job["text"], job["n_ctx"]) for model, _ in (reference, quantized))
+    if reference[0].n_vocab != quantized[0].n_vocab or not np.array_equal(whole, same):
         raise ModelError(
-            f"{quantized[0].path.name} and {reference[0].path.name} do not split text into the same tokens"
+            f"{quantized[0].path.name} and {reference[0].path.name} do not split text into the same tokens",
+            hint="only files of one model can be held against each other",
         )
-    if not len(chunks):
+    if not len(whole):
         raise ModelError(f"{job['name']} is shorter than {job['n_ctx']} tokens", hint="give a longer text")
-    layers = [model.offloaded_layers() for model, _ in (reference, quantized)]
-    tell("loaded", total=len(chunks), gpu_layers=layers)
+    chunks = whole[: job["n_chunks"]]
+    tell(
+        "loaded",
+        total=chunks.size,
+        is_whole_text=len(chunks) == len(whole),
+        gpu_layers=quantized[0].offloaded_layers(),
+        reference_gpu_layers=reference[0].offloaded_layers(),
+    )
     together = reference[1].together
     for start in range(0, len(chunks), together):
         batch = chunks[start : start + together]
         found: dict[str, list[list[float]]] = {}
         for (place, expected), (_, logits) in zip(reference[1].decode(batch), quantized[1].decode(batch), strict=True):
-            beat()
+            beat(done=start * job["n_ctx"] + len(batch) * place.stop)
             last = place.stop == job["n_ctx"]  # what follows a chunk's last token is not in it
             n_predictions = expected.shape[1] - last
             if n_predictions <= 0:
@@ -63,7 +69,7 @@ def measure(
                 for name, values in figures.items():
                     rows = found.setdefault(name, [[] for _ in batch])
                     rows[row] += values.tolist()
-        tell("measured", **found)
+        tell("measured", done=(start + len(batch)) * job["n_ctx"], chunks=found)
 
 
 def compared(expected: Array, logits: Array, following: Array) -> dict[str, Array]:
