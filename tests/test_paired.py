@@ -17,7 +17,7 @@ from benchmarks.paired import CASES, CLUSTERS, Found, covers, find, percentile, 
 from gguf_bench import paired
 from gguf_bench.paired import agreed, differences, holm, intervals, mcnemar_p, permutation_p
 from gguf_bench.records import Verdict
-from gguf_bench.terminal import in_words
+from gguf_bench.wording import in_words
 
 THIRD = 1 / 3
 

@@ -195,7 +195,7 @@ def delete(state: State, run_ids: tuple[int, ...], yes: bool) -> None:
 
 
 def _in_words(run: dict[str, Any], store: Store) -> str:
-    from gguf_bench.terminal import printable
+    from gguf_bench.wording import printable
 
     contenders = store.contenders(run["id"])
     n_answers = sum(store.n_answers(row["id"]) for row in contenders)
