@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import llama_cpp
 
 from gguf_bench.errors import QuantizeError
 from gguf_bench.gguf_header import BLOCKS
+from gguf_bench.llama.gguf_source import GgufSource
+from gguf_bench.llama.hash_written import HashWritten
 from gguf_bench.llama.log import log
 from gguf_bench.llama.quantize_imatrix import Importances
 from gguf_bench.quantize_options import NEED_IMATRIX, OUTPUT, TOKEN_EMBEDDINGS, Override, old_name
@@ -103,6 +106,17 @@ def _has_importances(
     return len(found) == wanted
 
 
+def header(
+    source: Path, plan: Plan, file_type: int, options: QuantizeOptions, importances: Importances | None
+) -> bytes | None:
+    """How the file that `plan` is of will begin; None where there are several, or layers are left out of it."""
+    if options.keep_split or options.prune_layers:
+        return None
+    with closing(GgufSource(source)) as opened:
+        types = [(tensor.name, tensor.name, tensor.new_type) for tensor in plan.tensors]
+        return opened.header_of_result(types, file_type, _overrides(options, importances))
+
+
 def write(
     source: Path,
     target: Path,
@@ -110,19 +124,22 @@ def write(
     options: QuantizeOptions,
     importances: Importances | None,
     on_tensor: Callable[[int, str], None],
-) -> None:
+    begins: bytes | None = None,
+) -> str | None:
     """Quantize `source` to `target` through llama_model_quantize: the bytes are llama-quantize's.
 
     With `options.keep_split`, `target` is what the names of the parts begin with. `on_tensor` hears (number, name) of
-    each tensor done, read from the log, which is llama.cpp's only sign of progress. Raises QuantizeError with its
-    reason.
+    each tensor done, read from the log, which is llama.cpp's only sign of progress. Returns the sha256 of what was
+    written, where it `begins` as foretold by `header`. Raises QuantizeError with llama.cpp's reason.
     """
 
     def hear(line: str) -> None:
         if found := _TENSOR.match(line):
             on_tensor(int(found["number"]), found["name"])
 
-    _run(source, target, file_type, options, importances, dry_run=False, hear=hear)
+    with nullcontext() if begins is None else HashWritten(target, begins) as hashed:
+        _run(source, target, file_type, options, importances, dry_run=False, hear=hear)
+    return hashed.sha256 if hashed else None
 
 
 def _run(
@@ -145,12 +162,9 @@ def _run(
         params.token_embedding_type = _ggml_type(options.token_embedding_type)
     if options.max_buffer_mib is not None:
         params.max_buf_size = options.max_buffer_mib * 2**20
-    overrides: list[Override] = [(key, value) for key, value in options.override_kv]
     if importances is not None:
-        assert options.imatrix is not None
-        overrides += importances.overrides(options.imatrix)
         params.imatrix = _imatrix(importances)
-    if overrides:
+    if overrides := _overrides(options, importances):
         params.kv_overrides = _kv_overrides(overrides)
     if options.tensor_types:
         params.tt_overrides = _tensor_overrides(options.tensor_types)
@@ -163,6 +177,13 @@ def _run(
     log().on_line = None
     if code != 0:
         raise QuantizeError(f"llama.cpp cannot quantize {source.name}{log().why()}")
+
+
+def _overrides(options: QuantizeOptions, importances: Importances | None) -> list[Override]:
+    if importances is None:
+        return [*options.override_kv]
+    assert options.imatrix is not None
+    return [*options.override_kv, *importances.overrides(options.imatrix)]
 
 
 def _ggml_type(name: str) -> int:

@@ -1,0 +1,96 @@
+"""ggml's types of tensors: rows of numbers packed as a type has them, and back, by ggml's own code."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import llama_cpp
+import numpy as np
+from llama_cpp._ggml import libggml
+
+from gguf_bench.errors import QuantizeError
+from gguf_bench.gguf_header import BLOCKS
+
+Array = np.ndarray[Any, Any]
+
+F32 = BLOCKS["F32"][0]
+
+
+def function(name: str, result: Any, *arguments: Any) -> Any:
+    """A function of libggml that llama-cpp-python has not declared. Raises QuantizeError where there is none."""
+    try:
+        found = libggml[name]  # not an attribute: those are shared, and somebody else may declare them otherwise
+    except AttributeError as error:
+        raise _other(f"it has no function {name}") from error
+    found.restype, found.argtypes = result, arguments
+    return found
+
+
+def _other(found: str) -> QuantizeError:
+    return QuantizeError(
+        f"this llama.cpp ({llama_cpp.__version__}) is not the one that gguf-bench knows: {found}",
+        hint="install the llama-cpp-python that gguf-bench asks for: pip install --force-reinstall gguf-bench",
+    )
+
+
+class _Traits(ctypes.Structure):
+    """`struct ggml_type_traits` of ggml.h."""
+
+    _fields_ = (
+        ("type_name", ctypes.c_char_p),
+        ("blck_size", ctypes.c_int64),
+        ("blck_size_interleave", ctypes.c_int64),
+        ("type_size", ctypes.c_size_t),
+        ("is_quantized", ctypes.c_bool),
+        ("to_float", ctypes.c_void_p),
+        ("from_float_ref", ctypes.c_void_p),
+    )
+
+
+class Types:
+    """Packs and unpacks. Calls of several threads run side by side: ctypes lets go of Python's lock.
+
+    Raises QuantizeError where the loaded library has other types than BLOCKS, or lays out their traits otherwise.
+    """
+
+    def __init__(self) -> None:
+        size, number, pointer = ctypes.c_size_t, ctypes.c_int64, ctypes.c_void_p
+        self._quantize = function(
+            "ggml_quantize_chunk", size, ctypes.c_int, pointer, pointer, number, number, number, pointer
+        )
+        get_traits = function("ggml_get_type_traits", ctypes.POINTER(_Traits), ctypes.c_int)
+        signature = ctypes.CFUNCTYPE(None, pointer, pointer, number)
+        self._to_float = {}
+        for name, (type_number, per_block, block_bytes) in BLOCKS.items():
+            traits = get_traits(type_number).contents
+            known = (name, per_block, block_bytes)
+            if (traits.type_name.decode().upper(), traits.blck_size, traits.type_size) != known:
+                raise _other(f"its type {type_number} is not {name}, or of another size")
+            if traits.to_float:
+                self._to_float[name] = signature(traits.to_float)
+
+    def packed(self, type_name: str, rows: Array, importances: Array | None = None) -> Array:
+        """`rows` (n, columns) of float32 as bytes (n, bytes a row) of this type, by `importances` (columns,)."""
+        number, per_block, block_bytes = BLOCKS[type_name]
+        n_rows, n_columns = rows.shape
+        rows = np.ascontiguousarray(rows, np.float32)
+        packed = np.empty((n_rows, n_columns // per_block * block_bytes), np.uint8)
+        if importances is not None:
+            importances = np.ascontiguousarray(importances, np.float32)
+            assert importances.shape == (n_columns,)
+        weights = None if importances is None else importances.ctypes.data
+        self._quantize(number, rows.ctypes.data, packed.ctypes.data, 0, n_rows, n_columns, weights)
+        return packed
+
+    def unpacked(self, type_name: str, packed: Array) -> Array:
+        """What `packed` (n, bytes a row) of this type stands for, as float32 (n, columns). Raises QuantizeError."""
+        packed = np.ascontiguousarray(packed)
+        _, per_block, block_bytes = BLOCKS[type_name]
+        if type_name == "F32":
+            return packed.view(np.float32)
+        if type_name not in self._to_float:
+            raise QuantizeError(f"llama.cpp cannot read tensors of type {type_name} back")
+        values = np.empty((packed.shape[0], packed.shape[1] // block_bytes * per_block), np.float32)
+        self._to_float[type_name](packed.ctypes.data, values.ctypes.data, values.size)
+        return values

@@ -1,0 +1,118 @@
+"""A GGUF through ggml's own functions: where its tensors lie, and how large the header of what is made of it is."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gguf_bench.errors import QuantizeError
+from gguf_bench.gguf_files import gguf_shards
+from gguf_bench.gguf_header import BLOCKS, Tensor
+from gguf_bench.llama.ggml_types import function
+from gguf_bench.quantize_options import Override
+
+Array = np.ndarray[Any, Any]
+
+QUANTIZATION_VERSION = 2
+"""GGML_QNT_VERSION of ggml.h."""
+REMOVED = ("split.no", "split.count", "split.tensors.count")
+
+
+class _InitParams(ctypes.Structure):
+    _fields_ = (("no_alloc", ctypes.c_bool), ("ctx", ctypes.POINTER(ctypes.c_void_p)))
+
+
+class GgufSource:
+    """The tensors of the GGUF at `path`, all parts of it, until it is closed. Raises QuantizeError."""
+
+    def __init__(self, path: Path) -> None:
+        pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64
+        self._find = function("gguf_find_tensor", number, pointer, text)
+        self._offset = function("gguf_get_tensor_offset", ctypes.c_size_t, pointer, number)
+        self._data_offset = function("gguf_get_data_offset", ctypes.c_size_t, pointer)
+        self._get_tensor = function("ggml_get_tensor", pointer, pointer, text)
+        open_file = function("gguf_init_from_file", pointer, text, _InitParams)
+        self._parts: list[tuple[int, int, int]] = []  # GGUF, context of its tensors, file
+        self._opened = ExitStack()
+        try:
+            for shard in gguf_shards(path):
+                tensors = ctypes.c_void_p()
+                gguf = open_file(os.fsencode(shard), _InitParams(True, ctypes.pointer(tensors)))
+                if not gguf:
+                    raise QuantizeError(f"llama.cpp cannot read {shard.name}")
+                self._opened.callback(function("gguf_free", None, pointer), gguf)
+                self._opened.callback(function("ggml_free", None, pointer), tensors.value)
+                file = self._opened.enter_context(shard.open("rb"))
+                self._parts.append((gguf, tensors.value or 0, file.fileno()))
+        except BaseException:
+            self._opened.close()
+            raise
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def rows(self, tensor: Tensor, numbers: Sequence[int]) -> Array:
+        """The rows of these numbers, counted through all matrices of `tensor`, as bytes (n, bytes a row)."""
+        gguf, place, file = self._part(tensor.name)
+        _, per_block, block_bytes = BLOCKS[tensor.type]
+        row_bytes = tensor.shape[0] // per_block * block_bytes
+        start = self._data_offset(gguf) + self._offset(gguf, place)
+        if isinstance(numbers, range) and numbers.step == 1:
+            read = os.pread(file, len(numbers) * row_bytes, start + numbers.start * row_bytes)
+        else:
+            read = b"".join(os.pread(file, row_bytes, start + row * row_bytes) for row in numbers)
+        if len(read) != len(numbers) * row_bytes:
+            raise QuantizeError(f"{tensor.name} goes beyond the end of its file")
+        return np.frombuffer(read, np.uint8).reshape(-1, row_bytes)
+
+    def _part(self, name: str) -> tuple[int, int, int]:
+        for gguf, _, file in self._parts:
+            if (place := self._find(gguf, os.fsencode(name))) >= 0:
+                return gguf, place, file
+        raise QuantizeError(f"the file has no tensor {name}")
+
+    def header_of_result(
+        self, tensors: Iterable[tuple[str, str, str | None]], file_type: int, overrides: Iterable[Override]
+    ) -> bytes:
+        """The bytes before the tensors of the one file that llama.cpp makes of it, as it puts them together.
+
+        `tensors` are its (name, name in this file, type, or None where only the length is of interest), `overrides` the
+        keys set besides those that quantizing sets.
+        """
+        pointer, text = ctypes.c_void_p, ctypes.c_char_p
+        new = function("gguf_init_empty", pointer)()
+        try:
+            function("gguf_set_kv", None, pointer, pointer)(new, self._parts[0][0])
+            setters: dict[type, Any] = {
+                int: function("gguf_set_val_u32", None, pointer, text, ctypes.c_uint32),
+                float: function("gguf_set_val_f32", None, pointer, text, ctypes.c_float),
+                bool: function("gguf_set_val_bool", None, pointer, text, ctypes.c_bool),
+                str: function("gguf_set_val_str", None, pointer, text, text),
+            }
+            for key in REMOVED:
+                function("gguf_remove_key", ctypes.c_int64, pointer, text)(new, key.encode())
+            added = (("general.quantization_version", QUANTIZATION_VERSION), ("general.file_type", file_type))
+            for key, value in (*added, *overrides):
+                setters[type(value)](new, key.encode(), os.fsencode(value) if isinstance(value, str) else value)
+            rename = function("ggml_set_name", pointer, pointer, text)
+            add = function("gguf_add_tensor", None, pointer, pointer)
+            set_type = function("gguf_set_tensor_type", None, pointer, text, ctypes.c_int)
+            found = [
+                (name, next(filter(None, (self._get_tensor(part[1], os.fsencode(old)) for part in self._parts))), type_)
+                for name, old, type_ in tensors
+            ]
+            for name, address, type_ in found:
+                add(new, rename(address, os.fsencode(name)))
+                if type_ is not None:
+                    set_type(new, os.fsencode(name), BLOCKS[type_][0])
+            header = ctypes.create_string_buffer(function("gguf_get_meta_size", ctypes.c_size_t, pointer)(new))
+            function("gguf_get_meta_data", None, pointer, pointer)(new, header)
+            return header.raw
+        finally:
+            function("gguf_free", None, pointer)(new)

@@ -1,0 +1,52 @@
+"""A file's sha256 while it is written: the same as afterwards, or none."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from gguf_bench.llama.hash_written import CHUNK_BYTES, HashWritten
+
+HEADER = b"GGUF" + bytes(range(200))
+
+
+def write(path: Path, sizes: list[int], header: bytes, pause_seconds: float = 0.0) -> None:
+    """As llama.cpp does: room for the header, what comes behind it, and the header last."""
+    with path.open("wb") as file:
+        file.write(bytes(len(HEADER)))
+        for number, size in enumerate(sizes):
+            file.write(random.Random(number).randbytes(size))
+            file.flush()
+            time.sleep(pause_seconds)
+        file.seek(0)
+        file.write(header)
+
+
+@pytest.mark.parametrize("sizes", [[], [1], [CHUNK_BYTES], [CHUNK_BYTES - 1, 2, 3 * CHUNK_BYTES + 7], [5] * 40])
+def test_it_is_that_of_the_whole_file(sizes: list[int], tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    with HashWritten(path, HEADER) as hashed:
+        write(path, sizes, HEADER, pause_seconds=0.005)
+    assert hashed.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("header", [HEADER[:-1] + b"\0", HEADER[:10]])
+def test_there_is_none_where_the_header_is_another(header: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    with HashWritten(path, HEADER) as hashed:
+        write(path, [1000], header)
+    assert hashed.sha256 is None
+
+
+def test_an_error_of_the_writer_gets_through(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    with pytest.raises(OSError, match="full"), HashWritten(path, HEADER) as hashed:
+        raise OSError("full")
+    assert hashed.sha256 is None
