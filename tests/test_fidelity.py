@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import signal
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 from gguf import GGUFReader
 
-from gguf_bench import child, prepare
+from gguf_bench import child, export, prepare, results, terminal
 from gguf_bench.errors import ChildDied, ModelError, QuantizeError, StoreError
 from gguf_bench.fidelity import FIGURES, Fidelity, Figure, columns, measure, of_columns, stepped_down, summarised
 from gguf_bench.llama.divergence import ROWS, compared
@@ -27,9 +28,14 @@ from gguf_bench.measure import fidelity
 from gguf_bench.progress import Silent
 from gguf_bench.quants import Quant, quant
 from gguf_bench.records import ModelSpec
+from gguf_bench.report.found import Found, printable_row
+from gguf_bench.report.gather import gather
+from gguf_bench.report.tables import board
+from gguf_bench.report.words import board_note
 from gguf_bench.store import Store
 from gguf_bench.texts import MEASUREMENT, Text
 from tests import tiny_models
+from tests.reported_store import reported
 from tests.test_store import GGUF, a_run
 
 Array = np.ndarray[Any, Any]
@@ -214,6 +220,83 @@ def test_what_is_known_is_of_the_same_files_text_and_settings(tmp_path: Path) ->
 def test_files_that_nobody_knows_have_no_measurement(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="FOREIGN KEY"):
         a_store(tmp_path).save_fidelity(a_row(a_measurement(), reference_sha256="nobody"))
+
+
+# --- beside scores ---
+
+
+@pytest.fixture
+def scored(tmp_path: Path) -> Path:
+    """A run of made-up models, three files of which were measured: those of one model on more tokens."""
+    path = reported(tmp_path / "scored.db")
+    with closing(Store(path)) as store:
+        for model, quant_name, n_tokens in (
+            ("zorp_3b", "Q8_0", 1530),
+            ("zorp_3b", "Q2_K", 1530),
+            ("bloop_1b", "Q4_0", 9000),
+        ):
+            file, reference = (hashlib.sha256(name.encode()).hexdigest() for name in (f"{model} {quant_name}", model))
+            found = a_measurement(n_tokens=n_tokens, n_chunks=n_tokens // 255)
+            store.save_fidelity(a_row(found, file_sha256=file, reference_sha256=reference))
+    return path
+
+
+def test_leaderboards_show_it_beside_the_score(
+    scored: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    comparison = results.comparison([1], Store(scored, to_read=True))
+    terminal.print_comparison(comparison, as_json=False)
+    shown = capsys.readouterr().out
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= 80
+    row = next(line.split() for line in lines if line.split()[:2] == ["zorp_3b", "Q8_0"])
+    assert row[-3] == "0.1250"
+    other = next(line.split() for line in lines if line.split()[:2] == ["zorp_3b", "Q4_K_M"])
+    assert other[-3] == "–"
+    assert "how near each predicts to zorp_3b F16, on 1,530 tokens of eps-measurement-v1" in shown
+    assert "how near each predicts to bloop_1b F16, on 9,000 tokens of eps-measurement-v1" in shown
+    figures = ["0.1250±0.0156", "0.250±0.031", "37.5±4.7", "0.50±0.06"]
+    assert sum(line.split()[2:] == figures for line in lines) == 3
+
+
+def test_json_and_markdown_have_it_too(scored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    comparison = results.comparison([1], Store(scored, to_read=True))
+    terminal.print_comparison(comparison, as_json=True)
+    board = {row["name"]: row for row in json.loads(capsys.readouterr().out)["leaderboard"]}
+    row = board["bloop_1b Q4_0"]
+    assert [row[name] for name in ("kl_divergence", "top1_agreement", "perplexity")] == [0.125, 0.375, 0.5]
+    assert (row["fidelity"]["reference"], row["fidelity"]["n_tokens"]) == ("F16", 9000)
+    assert row["fidelity"]["kl_divergence_standard_error"] == 1 / 64
+    assert board["bloop_1b Q8_0"]["fidelity"] is None
+    heads, _, *rows = export.markdown(comparison).splitlines()[2:]
+    assert heads.endswith("| Memory | KL divergence | Same token | Perplexity |")
+    assert sum(line.endswith("| 0.1250 | 37.5 | 0.50 |") for line in rows) == 3
+    assert sum(line.endswith("| – | – | – |") for line in rows) > 3
+
+
+def test_a_report_has_it_in_its_leaderboard(scored: Path) -> None:
+    store = Store(scored, to_read=True)
+
+    def shown() -> tuple[list[str], list[list[str]], str]:
+        comparison = results.comparison([1], store)
+        found = Found(comparison, gather(comparison, store), [printable_row(row) for row in comparison.leaderboard])
+        table = board(found)
+        cells = [[cell.text for cell in row.cells] for row in table.rows]
+        return [column.title for column in table.columns], cells, board_note(found)
+
+    titles, rows, note = shown()
+    first = titles.index("KL divergence")
+    assert titles[first : first + 3] == ["KL divergence", "Same token", "Perplexity"]
+    assert sum(row[first : first + 3] == ["0.1250", "37.5", "0.50"] for row in rows) == 3
+    assert "F16 on 1,530 tokens of eps-measurement-v1 or F16 on 9,000 tokens of eps-measurement-v1." in note
+    store = Store(scored)
+    with store._writing() as connection:
+        connection.execute("delete from fidelity_measurements")
+    titles, rows, note = shown()
+    assert "KL divergence" not in titles
+    assert {len(row) for row in rows} == {len(titles)}
+    assert "ivergence" not in note
 
 
 # --- a model in several types ---

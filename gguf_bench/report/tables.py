@@ -17,12 +17,14 @@ def board(found: Found) -> TableView:
     has_price = any(row["usd_per_document"] is not None for row in found.board)
     has_gpu = any(row["peak_vram_bytes"] for row in found.board)
     has_unread, has_long = (any(row[name] for row in found.board) for name in ("unparseable", "over_context"))
+    is_measured = any(row["fidelity"] for row in found.board)
     columns = [
         Column(title="Contender", is_text=True),
         Column(title="EPS score", about="the share of figures that are right, in %, and the 95 % interval"),
         Column(title="Exact", about="documents with all three figures right, in %"),
         Column(title="Size", about="the file"),
         Column(title="Bits/w", about="real bits per weight"),
+        *(FIDELITY if is_measured else []),
         Column(title="Docs/min", about="documents a minute"),
         Column(title="Prompt t/s", about="prompt tokens a second"),
         Column(title="Answer t/s", about="answer tokens a second"),
@@ -42,6 +44,7 @@ def board(found: Found) -> TableView:
                     _number(row["exact_match"], percent),
                     _number(row["size_bytes"], size),
                     _number(row["bits_per_weight"], lambda bits: f"{bits:.2f}"),
+                    *(_fidelity_cells(row) if is_measured else []),
                     _number(row["documents_per_minute"], lambda speed: f"{speed:.1f}"),
                     _number(row["prompt_tokens_per_second"], lambda speed: f"{speed:.0f}"),
                     _number(row["generation_tokens_per_second"], lambda speed: f"{speed:.0f}"),
@@ -57,6 +60,22 @@ def board(found: Found) -> TableView:
             for row in found.board
         ],
     )
+
+
+FIDELITY = (
+    Column(title="KL divergence", about="mean, of the predicted tokens from the reference's, in nats"),
+    Column(title="Same token", about="where it and its reference think the same one likeliest, in %"),
+    Column(title="Perplexity", about="how surprised it is by the text that it was measured on"),
+)
+"""How near a file predicts to the one it is held against."""
+
+
+def _fidelity_cells(row: Row) -> list[Cell]:
+    return [
+        _number(row["kl_divergence"], lambda nats: f"{nats:.4f}"),
+        _number(row["top1_agreement"], percent),
+        _number(row["perplexity"], lambda perplexity: f"{perplexity:.2f}"),
+    ]
 
 
 def _named(row: Row) -> str:

@@ -101,8 +101,15 @@ def board_note(found: Found) -> str:
     return (
         f"n = {found.run['n_documents']:,} documents of {found.material.n_companies:,} companies. Each asks for three "
         "figures: basic, diluted and adjusted EPS. The bar is the 95 % interval, clustered by company, on a scale from "
-        f"0 to 100.{quiet}{kept}"
+        f"0 to 100.{quiet}{kept}{_fidelity_note(found)}"
     )
+
+
+def _fidelity_note(found: Found) -> str:
+    """What the files were held against, and on what text."""
+    measured = [row["fidelity"] for row in found.board if row["fidelity"]]
+    texts = {f"{of['reference']} on {of['n_tokens']:,} tokens of {of['text']}": None for of in measured}
+    return f" Divergence is that from the model's {printable(' or '.join(texts))}." if texts else ""
 
 
 def troubles(found: Found) -> Iterator[str]:
