@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from gguf import GGUFReader
 
-from gguf_bench import child, export, prepare, results, terminal
+from gguf_bench import child, dataset, export, prepare, results, terminal
 from gguf_bench.errors import ChildDied, ModelError, QuantizeError, StoreError
 from gguf_bench.fidelity import FIGURES, Fidelity, Figure, columns, measure, of_columns, stepped_down, summarised
 from gguf_bench.llama.divergence import ROWS, compared
@@ -35,7 +35,7 @@ from gguf_bench.report.words import board_note
 from gguf_bench.store import Store
 from gguf_bench.texts import MEASUREMENT, Text
 from tests import tiny_models
-from tests.reported_store import reported
+from tests.reported_store import USUAL, reported
 from tests.test_store import GGUF, a_run
 
 Array = np.ndarray[Any, Any]
@@ -228,7 +228,8 @@ def test_files_that_nobody_knows_have_no_measurement(tmp_path: Path) -> None:
 @pytest.fixture
 def scored(tmp_path: Path) -> Path:
     """A run of made-up models, three files of which were measured: those of one model on more tokens."""
-    path = reported(tmp_path / "scored.db")
+    documents = dataset.limit(dataset.load("eps-v1"), 6).documents
+    path = reported(tmp_path / "scored.db", USUAL[:6], documents=documents)
     with closing(Store(path)) as store:
         for model, quant_name, n_tokens in (
             ("zorp_3b", "Q8_0", 1530),
@@ -389,6 +390,14 @@ def test_a_file_whose_process_dies_is_told_and_the_others_go_on(
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
+    """The logits of 16 more chunks would take 170 MB."""
+    path = tiny_models.llama(tmp_path / "tiny.gguf", n_layers=1, n_more_tokens=10_000)
+    few, many = (measure(path, path, words(n_chunks * 512)) for n_chunks in (4, 20))
+    assert (few.n_chunks, many.n_chunks) == (4, 20)
+    assert many.peak_rss_bytes - few.peak_rss_bytes < 50e6
+
+
 def test_the_command(wide: ModelSpec, tmp_path: Path, gguf_bench: Command) -> None:
     text = tmp_path / "t.txt"
     text.write_text(words(4 * 512).text)
@@ -508,7 +517,7 @@ from gguf_bench.offload import Plan
 layers = {}
 def load(job, emit, plan, real=worker._load):
     layers[job["path"]] = plan.gpu_layers
-    if sum(layers.values()) > ROOM:
+    if sum(layers.values()) + 4 * (len(layers) - 1) > ROOM:
         HOW
     return real(job, emit, plan)
 worker._load = load
@@ -520,20 +529,18 @@ FAILS = "layers.pop(job['path']); raise ModelError('cudaMalloc failed: out of me
 
 
 @pytest.mark.parametrize("how", [DIES, FAILS])
-@pytest.mark.parametrize(("room", "n_steps"), [(16, 0), (12, 1), (8, 2), (0, 4)])
+@pytest.mark.parametrize(("room", "steps"), [(20, ""), (12, "qq"), (8, "qqfqq"), (4, "fqqfqq")])
 def test_both_step_down_until_they_fit(
-    how: str, room: int, n_steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    how: str, room: int, steps: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A GPU with room for so many layers, in the worker itself; what died of it is started again."""
-    one, said = tiny_models.llama(tmp_path / "one.gguf", n_layers=1), Said()
-    other = tiny_models.llama(tmp_path / "other.gguf", n_layers=1)
+    """In the worker, with a GPU that has room for so many layers; the second file takes 4 for computing besides."""
+    full, said = tiny_models.llama(tmp_path / "f.gguf", n_layers=1), Said()
+    quantized = tiny_models.llama(tmp_path / "q.gguf", n_layers=1)
     script = SMALL_GPU.replace("ROOM", str(room)).replace("HOW", how)
     monkeypatch.setattr(child, "WORKER", (sys.executable, "-c", script))
-    assert measure(one, other, words(2 * 512), progress=said).n_chunks == 2
-    assert len(said.lines) == n_steps, said.lines
-    assert all("do not fit the GPU" in line for line in said.lines)
-    first = [line.partition(":")[0] for line in said.lines[:2]]
-    assert first == (["other.gguf"] * n_steps if room else ["one.gguf"] * 2)
+    assert measure(full, quantized, words(2 * 512), progress=said).n_chunks == 2
+    assert "".join(line[0] for line in said.lines) == steps
+    assert all(".gguf: WARNING: " in line and "do not fit the GPU" in line for line in said.lines)
 
 
 def test_all_layers_that_do_not_fit_are_an_error_with_the_way_out(
