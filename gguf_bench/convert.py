@@ -63,10 +63,21 @@ def check(folder: Path) -> None:
     if is_adapter(folder):
         base = adapter_base(folder) or "the model it was trained on"
         raise CheckpointError(
-            f"this is a LoRA adapter of {base}", hint=f"give it an entry in models.yaml, with `base: {base}`"
+            f"this is a LoRA adapter of {base}",
+            hint=f"give it an entry in models.yaml, with `base: {base}` (`gguf-bench models add` does)",
         )
     try:
         converters.check(folder)
+    except converters.ConversionError as error:
+        raise _refused(error) from error
+
+
+def context_train(folder: Path) -> int:
+    """The context that the checkpoint in `folder` was trained for. Raises CheckpointError as `check` does."""
+    import converters
+
+    try:
+        return converters.inspect_checkpoint(folder).context_train
     except converters.ConversionError as error:
         raise _refused(error) from error
 

@@ -80,13 +80,14 @@ class RepoFacts:
     """What the Hub tells of a repo besides its files; what its card says was written by anybody.
 
     `licence` is the card's, `base_models` the Hub ids it says the model was made from; `n_params` is counted by the Hub
-    from the files' headers, None where it did not.
+    from the files' headers, and `context` is that of a GGUF among them; None where it did not say.
     """
 
     gated: bool
     licence: str | None
     base_models: tuple[str, ...]
     n_params: int | None
+    context: int | None = None
 
 
 class NothingToConvert(HubError):

@@ -44,7 +44,7 @@ def chain(name: str, store: Store) -> list[Step]:
 
     Raises StoreError where the store knows no such file, or several.
     """
-    return [_step(row, store) for row in _rows(_find(name, store), store)]
+    return [_step(row, store) for row in rows(_find(name, store), store)]
 
 
 def scored_in(sha256: str, store: Store) -> list[int]:
@@ -90,8 +90,8 @@ def _sha256(paths: Sequence[Path], store: Store) -> str:
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
-def _rows(row: Row, store: Store) -> Iterator[Row]:
-    """`row` and its parents. A store may say anything, a circle too."""
+def rows(row: Row, store: Store) -> Iterator[Row]:
+    """The row of a file in the store, and those of what it was made from. A store may say anything, a circle too."""
     seen = set()
     parent: Row | None = row
     while parent is not None and parent["sha256"] not in seen:

@@ -36,6 +36,8 @@ from gguf_bench.wording import in_words, percent, printable, size
 
 if TYPE_CHECKING:
     from gguf_bench.catalog import Catalog
+    from gguf_bench.garbage import Unneeded
+    from gguf_bench.models_check import Checked
     from gguf_bench.provenance import Step
     from gguf_bench.quants import Quant
     from gguf_bench.queries import Parameter, SavedQuery
@@ -465,6 +467,53 @@ def print_models(catalog: Catalog, *, as_json: bool) -> None:
             source = spec.name or spec.package or spec.model or spec.file
             _add(table, f"  {key}", source, spec.parameters, spec.quantization, "gated" if spec.gated else "")
         console.print(table)
+
+
+def print_checked(found: Sequence[Checked], *, as_json: bool) -> None:
+    """Each model, what it takes, and below the table what is in the way of those that have a problem."""
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    console = _console()
+    table = _table("Model", "To fetch", "Disk", "Time", "Found", right=("To fetch", "Disk", "Time"), whole=("Model",))
+    for one in found:
+        cells = ("", "", "")
+        if one.disk_bytes is not None and one.download_bytes is not None:
+            cells = (size(one.download_bytes), size(one.disk_bytes), duration(one.seconds or 0))
+        _add(table, one.model, *cells, "; ".join(_seen(one)))
+    console.print(table)
+    for one in found:
+        if one.problem:
+            way_out = f"; {one.way_out}" if one.way_out else ""
+            console.print(Text(printable(f"{one.model}: {one.problem}{way_out}")))
+
+
+def _seen(one: Checked) -> Iterator[str]:
+    if one.gated:
+        yield "gated, accepted" if one.accepted else "gated, not accepted"
+    if one.problem and (one.accepted is not False or not one.gated):
+        yield "cannot be converted" if one.convertible is False else "not there" if one.exists is False else "PROBLEM"
+    elif not one.problem:
+        yield {True: "converts", False: "", None: "nothing to convert" if one.exists else "not asked"}[one.convertible]
+    if one.base:
+        yield f"on {one.base}"
+
+
+def duration(seconds: float) -> str:
+    """'< 1 min', '20 min', '3.5 h'."""
+    minutes = seconds / 60
+    return "< 1 min" if minutes < 1 else f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def print_garbage(found: Sequence[Unneeded], *, as_json: bool) -> None:
+    """What can be freed, largest first."""
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    table = _table("Size", "What", "Where", right=("Size",))
+    for one in found:
+        _add(table, size(one.size_bytes), one.what, one.path)
+    _console().print(table)
 
 
 def print_quants(*, as_json: bool) -> None:

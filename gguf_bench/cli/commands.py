@@ -15,6 +15,7 @@ from gguf_bench.cli import (
     dataset,
     doctor,
     fidelity,
+    gc,
     imatrix,
     models,
     pull,
@@ -73,6 +74,7 @@ for command in (
     browse.browse,
     dataset.dataset,
     models.models,
+    gc.gc,
     doctor.doctor,
 ):
     cli.add_command(command)

@@ -389,7 +389,8 @@ def _facts(info: ModelInfo) -> RepoFacts:
     card: dict[str, Any] = info.card_data.to_dict() if info.card_data else {}  # type: ignore[no-untyped-call]
     licence = card.get("license_name") if card.get("license") == "other" else card.get("license")
     bases = card.get("base_model")
-    counted = info.safetensors.total if info.safetensors else (info.gguf or {}).get("total")
+    gguf = info.gguf or {}
+    counted, context = info.safetensors.total if info.safetensors else gguf.get("total"), gguf.get("context_length")
     return RepoFacts(
         gated=bool(info.gated),
         licence=licence if isinstance(licence, str) else None,
@@ -397,6 +398,7 @@ def _facts(info: ModelInfo) -> RepoFacts:
             base for base in ([bases] if isinstance(bases, str) else bases or ()) if isinstance(base, str)
         ),
         n_params=counted if isinstance(counted, int) and counted > 0 else None,
+        context=context if isinstance(context, int) and context > 0 else None,
     )
 
 

@@ -1,0 +1,264 @@
+"""What no score depends on can be freed, and nothing else goes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from huggingface_hub import close_session
+
+from gguf_bench import garbage, hub
+from gguf_bench.cli.commands import cli
+from gguf_bench.errors import HubError, StoreError
+from gguf_bench.paths import cache_folder
+from gguf_bench.records import GgufFile, ModelSpec
+from gguf_bench.store import Store
+from tests.filled_store import RUN
+from tests.hub_server import HubServer
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
+    monkeypatch.chdir(tmp_path)
+    with HubServer() as running:
+        running.use(monkeypatch, tmp_path / "hf")
+        yield running
+        close_session()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "results.db")
+    yield opened
+    opened.close()
+
+
+def pulled(server: HubServer, store: Store, name: str, content: str, folder: Path) -> str:
+    """A repo with `content`, in the Hub cache and locked; its commit."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_text(content)
+    server.add_repo(name, folder)
+    commit = hub.pull(ModelSpec(key=name, name=name)).plan.commit
+    store.lock_commit(name, None, commit)
+    return commit
+
+
+def made(
+    store: Store, name: str, made_by: str, *, parent: str | None = None, repo: str | None = None, **more: str
+) -> str:
+    """A file of ours in the cache and in the store; its sha256."""
+    path = cache_folder() / "gguf" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(name)
+    sha256 = store.sha256([path])
+    gguf = GgufFile(
+        path=path,
+        shard_paths=(path,),
+        sha256=sha256,
+        size_bytes=len(name),
+        quant="Q4_0",
+        bits_per_weight=4.5,
+        n_params=1,
+        architecture="llama",
+        context_train=1,
+        repo=repo,
+        commit=more.get("commit"),
+    )
+    made_with = {"options": {"imatrix": more["imatrix"]}} if "imatrix" in more else {}
+    store.save_artifact(gguf, made_by=made_by, made_with=made_with, parent_sha256=parent)
+    return sha256
+
+
+def scored(store: Store, sha256: str, status: str = "finished", run_status: str = "finished") -> int:
+    contender = {
+        "model": "m", "display_name": "m", "model_group": "", "quant": sha256[:4], "file_sha256": sha256,
+        "settings_sha256": "s", "status": status,
+    }  # fmt: skip
+    run_id = store.create_run(RUN | {"n_documents": 0}, [contender])
+    store.set_run(run_id, status=run_status)
+    return run_id
+
+
+def names(found: garbage.Garbage) -> list[str]:
+    return sorted(path.name for path in found.files)
+
+
+def test_what_a_score_depends_on_stays_down_to_the_revision(server: HubServer, store: Store, tmp_path: Path) -> None:
+    used = pulled(server, store, "bank/used", "weights", tmp_path / "used")
+    spare = pulled(server, store, "bank/spare", "others", tmp_path / "spare")
+    imatrix = cache_folder() / "imatrix" / "used.gguf"
+    imatrix.parent.mkdir(parents=True)
+    imatrix.write_text("importances")
+    store.sha256([imatrix])
+    other = imatrix.with_name("other.gguf")
+    other.write_text("others")
+    store.sha256([other])
+    whole = made(store, "used/whole.gguf", "converted", repo="bank/used", commit=used)
+    small = made(
+        store, "used/q/small.gguf", "quantized", parent=whole, repo="bank/used", commit=used, imatrix=str(imatrix)
+    )
+    made(store, "used/q/tiny.gguf", "quantized", parent=whole, repo="bank/used", commit=used)
+    broken = made(store, "used/q/broken.gguf", "quantized", parent=whole)
+    half = made(store, "used/q/half.gguf", "quantized", parent=whole)
+    made(store, "spare/whole.gguf", "converted", repo="bank/spare", commit=spare)
+    scored(store, small)
+    scored(store, broken, status="failed")
+    scored(store, half, status="interrupted")
+    theirs = cache_folder() / "gguf" / "theirs.gguf"
+    theirs.write_text("of another store")
+    (cache_folder() / "gguf" / "notes.txt").write_text("no file of ours")
+
+    found = garbage.find(store)
+    assert names(found) == ["broken.gguf", "other.gguf", "tiny.gguf", "whole.gguf"]
+    assert [(one.repo, one.commit) for one in found.revisions] == [("bank/spare", spare)]
+    assert (found.n_unknown, found.unknown_bytes) == (1, len("of another store"))
+    assert {one.what for one in found.shown} == {"Hub revision", "converted", "quantized", "importance matrix"}
+    assert [one.size_bytes for one in found.shown] == sorted((one.size_bytes for one in found.shown), reverse=True)
+
+    garbage.free(found, store)
+    left = sorted(path.relative_to(cache_folder()).as_posix() for path in cache_folder().rglob("*") if path.is_file())
+    assert left == [
+        "gguf/notes.txt", "gguf/theirs.gguf", "gguf/used/q/half.gguf", "gguf/used/q/small.gguf",
+        "gguf/used/whole.gguf", "imatrix/used.gguf",
+    ]  # fmt: skip
+    assert not (cache_folder() / "gguf" / "spare").exists(), "no empty folder stays"
+    assert [(one.repo, one.commit) for one in hub.cached_revisions()] == [("bank/used", used)]
+    assert store.locked_commit("bank/used", None) == used
+    assert store.locked_commit("bank/spare", None) is None, "the next pull takes what its branch stands for"
+    again = garbage.find(store)
+    assert (again.shown, again.n_unknown) == ([], 1)
+
+
+def test_a_moved_branch_leaves_only_what_is_locked_and_scored(server: HubServer, store: Store, tmp_path: Path) -> None:
+    """Both revisions share a file, which stays."""
+    old = pulled(server, store, "bank/used", "old", tmp_path / "old")
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "config.json").write_text("{}")
+    (new / "model.safetensors").write_text("new!")
+    moved = server.add_repo("bank/used", new)
+    spec = ModelSpec(key="x", name="bank/used", revision=moved)
+    hub.pull(spec)
+    store.lock_commit("bank/used", moved, moved)
+    scored(store, made(store, "whole.gguf", "converted", repo="bank/used", commit=old))
+    found = garbage.find(store)
+    assert [one.commit for one in found.revisions] == [moved]
+    garbage.free(found, store)
+    folder = hub.cache_folder() / "models--bank--used"
+    assert (folder / "snapshots" / old / "config.json").read_text() == "{}"
+    assert sorted(path.read_text() for path in (folder / "blobs").iterdir()) == ["old", "{}"]
+
+
+def test_what_other_tools_keep_in_the_hub_cache_is_not_looked_at(
+    server: HubServer, store: Store, tmp_path: Path
+) -> None:
+    pulled(server, store, "bank/theirs", "x", tmp_path / "theirs")
+    store.unlock_commit("bank/theirs", hub.cached_revisions()[0].commit)
+    assert garbage.find(store).shown == []
+
+
+def test_a_download_that_was_broken_off_goes_unless_somebody_is_at_it(
+    server: HubServer, store: Store, tmp_path: Path
+) -> None:
+    pulled(server, store, "bank/used", "x", tmp_path / "used")
+    blobs = hub.cache_folder() / "models--bank--used" / "blobs"
+    etag = hashlib.sha256(b"x").hexdigest()
+    ours = blobs / f"{etag}.incomplete"
+    ours.write_bytes(bytes(500))
+    (blobs / f"{etag}.1234abcd.incomplete").write_bytes(b"huggingface_hub's own")
+    scored(store, made(store, "w.gguf", "converted", repo="bank/used", commit=hub.cached_revisions()[0].commit))
+    found = garbage.find(store)
+    assert [(one.what, one.size_bytes) for one in found.shown] == [("interrupted download", 500)]
+
+    lock = hub.cache_folder() / ".locks" / "models--bank--used" / f"{etag}.lock"
+    script = "import sys, filelock\nwith filelock.FileLock(sys.argv[1]): print('held', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert garbage.find(store).shown == []
+        garbage.free(found, store)
+        assert ours.exists()
+        holder.communicate("\n")
+    garbage.free(found, store)
+    assert not ours.exists()
+    assert len(list(blobs.glob("*.incomplete"))) == 1
+
+
+def test_nothing_is_freed_while_a_run_is_computed(store: Store) -> None:
+    made(store, "spare.gguf", "converted")
+    run_id = scored(store, made(store, "used.gguf", "converted"), run_status="running")
+    with store.run_lock(RUN["key"].rjust(12, "0")), pytest.raises(StoreError, match=f"run {run_id} is being computed"):
+        garbage.find(store)
+
+
+def test_what_cannot_be_deleted_is_said(
+    server: HubServer, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulled(server, store, "bank/spare", "x", tmp_path / "spare")
+    found = garbage.find(store)
+    monkeypatch.setattr("shutil.rmtree", lambda *arguments, **more: None)
+    with pytest.raises(HubError, match="could not be deleted"):
+        garbage.free(found, store)
+    assert store.locked_commit("bank/spare", None), "still there, so still locked"
+
+
+# -- the command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def run(*arguments: object, answer: str | None = None) -> Result:
+        return CliRunner().invoke(cli, ["--db", str(tmp_path / "results.db"), *map(str, arguments)], input=answer)
+
+    return run
+
+
+def test_the_command_lists_asks_and_frees(store: Store, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(store, "spare.gguf", "converted")
+    path = cache_folder() / "gguf" / "spare.gguf"
+    dry = run("gc", "--dry-run", "--json")
+    assert (dry.exit_code, json.loads(dry.stdout)) == (
+        0,
+        [{"what": "converted", "path": str(path), "size_bytes": path.stat().st_size}],
+    )
+    unasked = run("gc")
+    assert (unasked.exit_code, "--yes frees without asking" in unasked.stderr) == (2, True)
+    assert path.exists()
+    freed = run("gc", "--yes")
+    assert (freed.exit_code, path.exists()) == (0, False)
+    assert "spare.gguf" in freed.stdout.replace("\n", "")
+    nothing = run("gc")
+    assert (nothing.exit_code, "0 MiB can be freed" in nothing.stderr) == (0, True)
+
+
+@pytest.mark.parametrize(("answer", "gone"), [("n\n", False), ("\n", False), ("y\n", True)])
+def test_it_asks_at_a_terminal(store: Store, tmp_path: Path, answer: str, gone: bool) -> None:
+    made(store, "spare.gguf", "converted")
+    store.close()
+    ours, theirs = os.openpty()
+    os.write(ours, answer.encode())
+    command = [sys.executable, "-m", "gguf_bench", "--db", str(tmp_path / "results.db"), "gc"]
+    done = subprocess.run(
+        command, stdin=theirs, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parent.parent
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert "for good?" in done.stderr
+    assert (done.returncode, (cache_folder() / "gguf" / "spare.gguf").exists()) == (0 if gone else 1, not gone)
+
+
+def test_without_a_store_there_is_nothing_to_go_by(run: Run, tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["--db", str(tmp_path / "none.db"), "gc"])
+    assert (result.exit_code, "no store" in result.stderr) == (1, True)
