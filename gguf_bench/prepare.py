@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from gguf_bench import imatrix as imatrix_stage
     from gguf_bench.endpoint import Endpoint
     from gguf_bench.hub import PullPlan
+    from gguf_bench.size_target import SizePlan, Target
 from gguf_bench.texts import Text
 
 DEFAULT_QUANT = "Q4_K_M"
@@ -309,6 +310,60 @@ def planned_sizes(
         return _planned(quantizer, quants, progress)
 
 
+def quantize_to_size(
+    spec: ModelSpec,
+    target: Target,
+    store: Store,
+    *,
+    folder: Path | None = None,
+    options: QuantizeOptions = PLAIN,
+    progress: Progress = SILENT,
+) -> Path:
+    """As `quantize`, with types of tensors that are chosen so that the file meets `target`; the plan is said before.
+
+    Raises QuantizeError for a target that cannot be met.
+    """
+    source, plan, options = _chosen(spec, target, store, options, progress)
+    for line in plan.lines():
+        progress.say(line)
+    return _quantized(source, [plan.quant], store, folder, options, progress)[plan.quant.name].path
+
+
+def planned_for_size(
+    spec: ModelSpec,
+    target: Target,
+    store: Store,
+    *,
+    options: QuantizeOptions = PLAIN,
+    progress: Progress = SILENT,
+) -> SizePlan:
+    """The types that `quantize_to_size` would choose, without writing anything but what is measured for that."""
+    return _chosen(spec, target, store, options, progress)[1]
+
+
+def _chosen(
+    spec: ModelSpec, target: Target, store: Store, options: QuantizeOptions, progress: Progress
+) -> tuple[GgufFile, SizePlan, QuantizeOptions]:
+    """What the model is quantized from, the types of its tensors, and the options that say so.
+
+    What is measured for it is kept in the cache, for other targets.
+    """
+    from gguf_bench import sensitivity, size_target  # numpy takes its time to import
+
+    source = _source(spec, store, progress)
+    options = _as_allowed(spec, options)
+    quantize_stage.check(source, options)
+    options = _with_eps_imatrix(spec, source, options, store, progress)
+    imatrix_sha256 = store.sha256([Path(options.imatrix).absolute()]) if options.imatrix is not None else None
+    text = texts.built_in(texts.CALIBRATION)
+    key = sensitivity.key(source, options, imatrix_sha256, text)
+    known = cache_folder() / "sensitivity" / f"{source.path.stem}-{key[:12]}.json"
+    measured = sensitivity.measure(source, options, text, known, progress)
+    plan = size_target.plan(measured, target)
+    types = (*options.tensor_types, *plan.tensor_types)  # the first that fits counts
+    return source, plan, replace(options, size_target=target.label, tensor_types=types)
+
+
 def _as_allowed(spec: ModelSpec, options: QuantizeOptions) -> QuantizeOptions:
     return replace(options, allow_requantize=options.allow_requantize or _has_no_better_source(spec))
 
@@ -394,6 +449,8 @@ def _quantized(
             progress.say(f"note: made from {source.quant} weights, so what {source.quant} lost is lost in it too")
         for quant, _ in planned:
             seen = quantizer.write(quant, paths[quant], progress)
+            if seen["sha256"] is not None:
+                store.remember_sha256(paths[quant][0].absolute(), seen["sha256"])
             made[quant.name] = record(quant, quantizer.facts, partial(described, seen))
     return made
 

@@ -36,10 +36,10 @@ ALIGNMENT = 32
 def target_names(source: GgufFile, quant: Quant, options: QuantizeOptions) -> list[str]:
     """'SmolLM2-135M-Instruct-Q2_K.gguf' for '....Q4_1.gguf' or '...-BF16.gguf': the GGUF naming convention.
 
-    Of a split source that stays split, the names of all parts.
+    Where types were chosen for a size, '...-90MiB.gguf'. Of a split source that stays split, the names of all parts.
     """
     stem = re.sub(r"-\d{5}-of-\d{5}$", "", source.path.stem)
-    stem = f"{TYPE_AT_END.sub('', stem)}-{quant.name}"
+    stem = f"{TYPE_AT_END.sub('', stem)}-{options.size_target or quant.name}"
     n_parts = len(source.shard_paths)
     if n_parts == 1 or not options.keep_split:
         return [f"{stem}.gguf"]

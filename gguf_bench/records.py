@@ -230,6 +230,7 @@ class QuantizeOptions:
     tensor's name counts. `override_kv` are (key, value). `imatrix` is a path as it was typed, since llama.cpp writes it
     into the file; of its entries only those count whose names contain one of `include_weights`, where there are any,
     and none of `exclude_weights`. `n_threads` 0 means all, and `max_buffer_mib` None 8 GiB: these two change no byte.
+    `size_target` ("90MiB") is what `tensor_types` were chosen for, where they were; the file is called by it.
     """
 
     allow_requantize: bool = False
@@ -246,6 +247,7 @@ class QuantizeOptions:
     exclude_weights: tuple[str, ...] = ()
     n_threads: int = 0
     max_buffer_mib: int | None = None
+    size_target: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,10 +141,11 @@ def quantize(job: Job, emit: Emit, lines: Lines) -> None:
     Without a `target` the answer says what the type comes to; with one, progress events come before the facts of the
     file `result`, which is `target` or its first part.
     """
-    options = QuantizeOptions(**{name: _tuples(value) for name, value in job["options"].items()})
+    options = _quantize_options(job)
     importances = llama_imatrix.load(options) if options.imatrix is not None else None
     emit("ready", llama_cpp=llama_devices.llama_version(), **(importances.facts if importances else {}))
     source, told = Path(job["source"]), 0.0
+    headers: dict[int, bytes | None] = {}
 
     def tell(number: int, name: str) -> None:
         nonlocal told
@@ -154,12 +155,20 @@ def quantize(job: Job, emit: Emit, lines: Lines) -> None:
 
     for line in lines:
         request = json.loads(line)
-        if request["target"] is None:
-            plan = llama_quantize.plan(source, request["file_type"], options, importances, job["n_layers"])
+        file_type, target = request["file_type"], request["target"]
+        if target is None:
+            plan = llama_quantize.plan(source, file_type, options, importances, job["n_layers"])
+            headers[file_type] = llama_quantize.header(source, plan, file_type, options, importances)
             emit("planned", **asdict(plan))
             continue
-        llama_quantize.write(source, Path(request["target"]), request["file_type"], options, importances, tell)
-        emit("written", **_facts(Path(request["result"])))
+        sha256 = llama_quantize.write(
+            source, Path(target), file_type, options, importances, tell, headers.get(file_type)
+        )
+        emit("written", sha256=sha256, **_facts(Path(request["result"])))
+
+
+def _quantize_options(job: Job) -> QuantizeOptions:
+    return QuantizeOptions(**{name: _tuples(value) for name, value in job["options"].items()})
 
 
 def _tuples(value: Any) -> Any:
@@ -317,6 +326,33 @@ def fidelity(job: Job, emit: Emit, _lines: Lines) -> None:
     # One within the other: where even the CPU alone leaves no room for the second, the first gives way.
     divergence.measure(*with_layers("reference", both), job, emit, _Beat(emit))
     emit("done", peak_rss_bytes=_peak_rss_bytes())
+
+
+def sensitivity(job: Job, emit: Emit, _lines: Lines) -> None:
+    """{path, options, candidates, n_layers, text, n_ctx, settings} -> judged, loaded, then measured, with progress.
+
+    `judged` says what each type does to each tensor, `measured` how sensitive predictions are to that. Of a model that
+    cannot be run there is only the first.
+    """
+    from gguf_bench.llama.sensitivity import Probe
+    from gguf_bench.llama.tensor_errors import Judge
+
+    options, n_threads = _quantize_options(job), llama_devices.physical_cores()
+    importances = llama_imatrix.load(options) if options.imatrix is not None else None
+
+    def tell(done: int, total: int) -> None:
+        emit("progress", done=done, total=total)
+
+    with Judge(Path(job["path"]), options, importances, job["n_layers"]) as judge:
+        header_bytes, judged = judge.judged(job["candidates"], tell)
+        emit("judged", header_bytes=header_bytes, tensors=[asdict(tensor) for tensor in judged])
+
+        def attempt(plan: Plan) -> Probe:
+            return Probe(_load(job, emit, plan), judge, judged, job["n_ctx"], n_threads)
+
+        probe = _with_layers(job, emit, attempt, llama_chunks.shape(job["n_ctx"]))
+        emit("loaded")
+        emit("measured", sensitivities=probe.sensitivities(job["text"], tell))
 
 
 class _Beat:
@@ -498,6 +534,7 @@ JOBS: Mapping[str, Callable[[Job, Emit, Lines], None]] = {
     "calibrate": calibrate,
     "imatrix": imatrix,
     "fidelity": fidelity,
+    "sensitivity": sensitivity,
     "run": run,
     "chat": chat,
 }

@@ -20,7 +20,7 @@ LAYERS = {
         *("catalog", "catalog_add", "needs", "gguf_files", "hub_files", "hub_token", "migrations"),
         # llama.cpp, and the child process it runs in
         *("llama", "chat_template", "engine", "worker", "child", "llama_build", "tiny_gguf", "gguf_header", "offload"),
-        "quantize_options",
+        *("quantize_options", "size_target"),
         *("imatrix_file", "texts"),
         # tasks, and what they are made of
         "filing_text",
@@ -29,6 +29,7 @@ LAYERS = {
     },
     "stages": {
         *("query", "hub", "package", "convert", "upstream", "describe", "quantize", "run", "endpoint", "dataset"),
+        "sensitivity",
         *("store", "compare", "families", "recommend", "rescore", "calibrate", "edgar", "imatrix", "fidelity"),
     },
     "joining": {

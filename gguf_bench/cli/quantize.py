@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,22 +13,23 @@ from gguf_bench.cli.state import State, json_option, pass_state, quant_option
 
 if TYPE_CHECKING:
     from gguf_bench.quants import Quant
+    from gguf_bench.records import ModelSpec, QuantizeOptions
+    from gguf_bench.size_target import Target
 
 
 class Typed(click.ParamType[Any]):
-    """A value that the function of `gguf_bench.quantize_options` of this name reads."""
+    """A value that the function of `gguf_bench.quantize_options`, or another module, of this name reads."""
 
-    def __init__(self, reader: str, name: str) -> None:
-        self.reader, self.name = reader, name
+    def __init__(self, reader: str, name: str, module: str = "quantize_options") -> None:
+        self.reader, self.name, self.module = reader, name, module
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from gguf_bench import quantize_options
         from gguf_bench.errors import QuantizeError
 
-        read: Callable[[str], Any] = getattr(quantize_options, self.reader)
+        read: Callable[[str], Any] = getattr(import_module(f"gguf_bench.{self.module}"), self.reader)
         try:
             return read(value)
-        except QuantizeError as error:
+        except (QuantizeError, ValueError) as error:
             raise click.BadParameter(str(error), ctx, param) from error
 
 
@@ -37,6 +39,16 @@ TENSOR_TYPE = Typed("tensor_type", "TYPE")
 @click.command()
 @click.argument("model", required=False)
 @quant_option
+@click.option(
+    "--target-size",
+    type=Typed("of_size", "SIZE", "size_target"),
+    help="Instead of a type: a file of at most this size (90MiB, 4.5GiB), the best there is.",
+)
+@click.option(
+    "--target-bpw",
+    type=Typed("of_bits", "BITS", "size_target"),
+    help="The same by bits per weight: 4.5.",
+)
 @click.option("--allow-requantize", is_flag=True, help="Quantize a file that is quantized already.")
 @click.option(
     "--imatrix",
@@ -77,6 +89,8 @@ def quantize(
     /,
     model: str | None,
     quants: tuple[Quant, ...],
+    target_size: Target | None,
+    target_bpw: Target | None,
     dry_run: bool,
     list_types: bool,
     output: Path | None,
@@ -96,6 +110,7 @@ def quantize(
     gguf-bench quantize HuggingFaceTB/SmolLM2-135M-Instruct -q Q4_K_M -q Q8_0 -o .
     gguf-bench quantize model-F16.gguf -q IQ2_XXS --imatrix imatrix.gguf
     gguf-bench quantize model-F16.gguf -q Q4_K_M --tensor-type attn_v=q6_k --dry-run
+    gguf-bench quantize model-F16.gguf --target-size 90MiB --imatrix eps
     gguf-bench quantize --list
     """
     if list_types:
@@ -103,8 +118,9 @@ def quantize(
 
         terminal.print_quants(as_json=as_json)
         return
-    if model is None or not quants:
-        raise click.UsageError("give a MODEL and at least one -q TYPE; --list shows the types")
+    target = _only_one(target_size, target_bpw, quants, options)
+    if model is None or not (quants or target):
+        raise click.UsageError("give a MODEL and at least one -q TYPE or a target; --list shows the types")
     from gguf_bench import prepare, quantize_options
     from gguf_bench.cli.bars import Bars
     from gguf_bench.records import QuantizeOptions
@@ -119,6 +135,9 @@ def quantize(
         **options,
     )
     (spec,) = state.specs([model])
+    if target is not None:
+        _to_size(state, spec, target, wanted, dry_run=dry_run, output=output, as_json=as_json)
+        return
     if dry_run:
         from gguf_bench import terminal
 
@@ -133,3 +152,44 @@ def quantize(
         return
     for path in paths:
         click.echo(path)
+
+
+def _only_one(
+    size: Target | None, bits: Target | None, quants: tuple[Quant, ...], options: dict[str, Any]
+) -> Target | None:
+    """The target that is asked for. A usage error where it cannot be had with what else is."""
+    if size is not None and bits is not None:
+        raise click.UsageError("--target-size and --target-bpw cannot be used together")
+    target = size or bits
+    others = {"-q": bool(quants), "--pure": options["pure"], "--keep-split": options["keep_split"]}
+    for name, given in others.items():
+        if target is not None and given:
+            raise click.UsageError(f"{name} and a target cannot be used together: a target chooses types, of one file")
+    return target
+
+
+def _to_size(
+    state: State,
+    spec: ModelSpec,
+    target: Target,
+    options: QuantizeOptions,
+    *,
+    dry_run: bool,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    from gguf_bench import prepare, terminal
+    from gguf_bench.cli.bars import Bars
+
+    if not dry_run:
+        path = prepare.quantize_to_size(spec, target, state.store, folder=output, options=options, progress=Bars())
+        if as_json:
+            terminal.print_json([str(path)])
+        else:
+            click.echo(path)
+        return
+    plan = prepare.planned_for_size(spec, target, state.store, options=options, progress=Bars())
+    if as_json:
+        terminal.print_json(plan.as_json())
+    else:
+        click.echo("\n".join(plan.lines()))
