@@ -24,6 +24,7 @@ from gguf_bench.errors import DiskSpaceError, QuantizeError, StoreError
 from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.gguf_header import BLOCKS, read_header
 from gguf_bench.progress import Bar, SilentBar
+from gguf_bench.quantize import Quantizer
 from gguf_bench.quants import quant
 from gguf_bench.records import ModelSpec, QuantizeOptions
 from gguf_bench.store import Store
@@ -123,6 +124,40 @@ def test_threads_and_buffers_change_no_byte(
     (plain,) = prepare.quantize(model, [quant("Q4_K_S")], store, folder=tmp_path / "plain")
     (other,) = prepare.quantize(model, [quant("Q4_K_S")], store, folder=tmp_path / "other", options=options)
     assert sha256(plain) == sha256(other)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        QuantizeOptions(),
+        QuantizeOptions(imatrix="imatrix.gguf"),
+        QuantizeOptions(override_kv=(("general.name", "a text"), ("a", 1), ("b", 0.5), ("c", True))),
+        QuantizeOptions(tensor_types=(("ffn_down", "Q8_0"),), output_tensor_type="F16"),
+    ],
+)
+@pytest.mark.parametrize("source", ["moe-F16.gguf", "parts/moe-F16-00001-of-00002.gguf"])
+def test_it_is_hashed_while_it_is_written(
+    source: str, options: QuantizeOptions, folder: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The header that llama.cpp puts in last is foretold, so that the file need not be read again."""
+    monkeypatch.chdir(folder)
+    gguf = prepare.known(folder / source, store)
+    with Quantizer(gguf, options) as quantizer:
+        quantizer.plan(quant("Q4_K_M"))
+        quantizer.plan(quant("Q8_0"))
+        for name in ("Q8_0", "Q4_K_M"):
+            seen = quantizer.write(quant(name), [tmp_path / f"{name}.gguf"])
+            assert seen["sha256"] == sha256(tmp_path / f"{name}.gguf")
+
+
+@pytest.mark.parametrize("options", [QuantizeOptions(keep_split=True), QuantizeOptions(prune_layers=(1,))])
+def test_what_is_not_hashed_while_it_is_written_is_read_again(
+    options: QuantizeOptions, folder: Path, store: Store, tmp_path: Path
+) -> None:
+    model = local(sorted((folder / "parts").glob("*.gguf"))[0])
+    (path,) = prepare.quantize(model, [quant("Q8_0")], store, folder=tmp_path, options=options)
+    shards = gguf_shards(path)
+    assert [store.sha256([shard]) for shard in shards] == [sha256(shard) for shard in shards]
 
 
 def test_an_imatrix_leaves_its_marks(
