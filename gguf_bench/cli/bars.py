@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Never
+from typing import TYPE_CHECKING, Never
 
 import click
-from tqdm import tqdm
 
 from gguf_bench.progress import Bar
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 SHARE_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"
 """For work that is known only as a share of the whole."""
@@ -15,6 +17,8 @@ SHARE_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"
 
 class TqdmBar:
     def __init__(self, label: str, total: float | None, unit: str) -> None:
+        from tqdm import tqdm
+
         in_bytes = unit == "B"
         self._bar: tqdm[Never] = tqdm(
             desc=label,
@@ -45,5 +49,7 @@ class Bars:
         return TqdmBar(label, total, unit)
 
     def say(self, line: str) -> None:
+        from tqdm import tqdm
+
         with tqdm.external_write_mode():
             click.echo(line, err=True)

@@ -34,15 +34,9 @@ def report(state: State, run_ids: tuple[int, ...], output: Path) -> None:
     gguf-bench report 3 4 -o both.html
     """
     from gguf_bench.paths import from_home
+    from gguf_bench.report import write_report
 
-    try:
-        from gguf_bench import report as reporting
-    except ModuleNotFoundError as error:
-        raise click.ClickException(
-            f"report needs {error.name}, which is not installed; pip install 'gguf-bench[report]'"
-        ) from error
-
-    store, target = state.existing_store, from_home(output)
-    runs = reporting.write_report(run_ids, store, target)
+    target = from_home(output)
+    runs = write_report(run_ids, lambda: state.existing_store, target)
     click.echo(target)
     note_old_scorers(runs)

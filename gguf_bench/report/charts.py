@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,11 +49,10 @@ class Size:
     """A width that charts are drawn for, in pixels."""
 
     name: Literal["wide", "narrow"]
-    half: int  # of a chart that stands beside another, where there is room
-    full: int
+    pixels: int
 
 
-SIZES = (Size("wide", 520, 1040), Size("narrow", 328, 328))
+SIZES = (Size("wide", 520), Size("narrow", 328))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +106,7 @@ def dots(
 
     Labels that find no room are left out; `about` says everything when pointed at.
     """
-    width, high = size.half - LEFT - RIGHT, height - TOP - BOTTOM
+    width, high = size.pixels - LEFT - RIGHT, height - TOP - BOTTOM
     low_score, high_score = score_range(points)
     across = {"field": "x", "type": "quantitative", "scale": _scale(x), "axis": _axis(x, width)}
     up = {
@@ -142,7 +141,6 @@ def dots(
     ]
     here = {"x": across, "y": up}
     colour = {"field": "colour", "type": "nominal", "scale": None}
-    faded = {"condition": {"test": "datum.is_front", "value": 1}, "value": 0.55}
     layers: list[Spec] = [
         {
             "data": {"values": [{"score": line.score} for line in shown]},
@@ -180,7 +178,13 @@ def dots(
         },
         {
             "data": {"values": labels},
-            "layer": [_label(align, faded) for align in ("left", "right", "center")],
+            "mark": {"type": "text", "align": {"expr": "datum.align"}, "baseline": "middle", "aria": False},
+            "encoding": {  # at the pixels that `places` found
+                "x": {"field": "x", "type": "quantitative", "scale": None, "axis": None},
+                "y": {"field": "y", "type": "quantitative", "scale": None, "axis": None},
+                "text": {"field": "text"},
+                "opacity": {"condition": {"test": "datum.is_front", "value": 1}, "value": 0.55},
+            },
         },
     ]
     return {
@@ -205,20 +209,6 @@ def _corners(points: Sequence[tuple[float, float]], join: str) -> list[tuple[flo
 
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
-
-
-def _label(align: str, opacity: Spec) -> Spec:
-    """The labels of one alignment, at the pixels that `places` found."""
-    return {
-        "transform": [{"filter": f"datum.align == '{align}'"}],
-        "mark": {"type": "text", "align": align, "baseline": "middle", "aria": False},
-        "encoding": {
-            "x": {"field": "x", "type": "quantitative", "scale": None, "axis": None},
-            "y": {"field": "y", "type": "quantitative", "scale": None, "axis": None},
-            "text": {"field": "text"},
-            "opacity": opacity,
-        },
-    }
 
 
 def score_range(points: Iterable[Dot]) -> tuple[float, float]:
@@ -250,201 +240,6 @@ def _axis(x: Axis, width: float) -> Spec:
 def _quoted(text: str) -> str:
     """As a string of Vega's expressions; texts are ours."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """A difference of two scores in points, with its interval."""
-
-    label: str
-    words: str
-    about: str
-    difference: float
-    low: float
-    high: float
-    is_shown: bool
-
-
-def forest(pairs: Sequence[Pair], size: Size) -> Spec:
-    """Differences with their intervals, a row each, and zero between what they may mean."""
-    is_narrow = size.name == "narrow"
-    step = 38 if is_narrow else 26
-    left, right = (4, 12) if is_narrow else (300, 150)
-    width = size.full - left - right
-    low = min(0.0, *(pair.low for pair in pairs))
-    high = max(0.0, *(pair.high for pair in pairs))
-    air = 0.04 * (high - low) or 1.0
-    rows = [
-        {
-            "row": number,
-            "label": _cut(pair.label, 44),
-            "words": f"{pair.difference:.1f}" if is_narrow else pair.words,
-            **{name: getattr(pair, name) for name in ("about", "difference", "low", "high", "is_shown")},
-        }
-        for number, pair in enumerate(pairs)
-    ]
-    across = {
-        "field": "difference",
-        "type": "quantitative",
-        "scale": {"domain": [low - air, high + air], "nice": False, "zero": False},
-        "axis": {"title": "points of EPS score, the better less the other", "tickCount": 5 if is_narrow else 9},
-    }
-    down = {
-        "field": "row",
-        "type": "ordinal",
-        "axis": None,
-        "scale": {"domain": [row["row"] for row in rows], "paddingInner": 0, "paddingOuter": 0},
-    }
-    colour = {"condition": {"test": "datum.is_shown", "value": COLOURS[0]}, "value": MUTED}
-    dy = 8 if is_narrow else 0
-    text: Spec = {"type": "text", "baseline": "middle", "aria": False}
-    words: list[Spec] = [
-        {
-            "mark": {**text, "align": "left" if is_narrow else "right", "dy": -9 if is_narrow else 0},
-            "encoding": {
-                "x": {"value": 0 if is_narrow else -14},
-                "y": down,
-                "text": {"field": "label"},
-                "opacity": {"condition": {"test": "datum.is_shown", "value": 1}, "value": 0.75},
-            },
-        },
-        {
-            "mark": {**text, "align": "right" if is_narrow else "left", "dy": -9 if is_narrow else 0, "fill": MUTED},
-            "encoding": {"x": {"value": width if is_narrow else width + 14}, "y": down, "text": {"field": "words"}},
-        },
-    ]
-    return {
-        "$schema": SCHEMA,
-        "config": CONFIG,
-        "width": width,
-        "height": step * len(rows),
-        "autosize": "none",
-        "padding": {"left": left, "top": 4, "right": right, "bottom": BOTTOM},
-        "data": {"values": rows},
-        "layer": [
-            {
-                "data": {"values": [{"zero": 0}]},
-                "mark": {"type": "rule", "stroke": INK, "strokeWidth": 1, "aria": False},
-                "encoding": {"x": {**across, "field": "zero"}},
-            },
-            {
-                "mark": {"type": "rule", "strokeWidth": 2, "yOffset": dy, "aria": False},
-                "encoding": {
-                    "x": {**across, "field": "low"},
-                    "x2": {"field": "high"},
-                    "y": down,
-                    "stroke": colour,
-                },
-            },
-            {
-                "mark": {"type": "point", "size": 70, "strokeWidth": 2, "opacity": 1, "yOffset": dy},
-                "encoding": {
-                    "x": across,
-                    "y": down,
-                    "stroke": colour,
-                    "fill": {"condition": {"test": "datum.is_shown", "value": COLOURS[0]}, "value": PAPER},
-                    "description": {"field": "about"},
-                },
-            },
-            *words,
-        ],
-    }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
-    """A contender's figures, parted: `parts` are (share in percent, CSS colour, what is said when pointed at)."""
-
-    label: str
-    parts: Sequence[tuple[float, str, str]]
-    words: str
-
-
-def parts(bars: Sequence[Bar], size: Size) -> Spec:
-    """How the figures of each contender came out, one stacked bar each."""
-    is_narrow = size.name == "narrow"
-    step = 42 if is_narrow else 30
-    left, right = (4, 12) if is_narrow else (300, 90)
-    width = size.full - left - right
-    rows = [dict(row) for row in _segments(bars)]
-    names = [
-        {"row": number, "label": _cut(bar.label, 36 if is_narrow else 44), "words": bar.words}
-        for number, bar in enumerate(bars)
-    ]
-    down = {
-        "field": "row",
-        "type": "ordinal",
-        "axis": None,
-        "scale": {"domain": list(range(len(bars))), "paddingInner": 0, "paddingOuter": 0},
-    }
-    middle = {"type": "text", "baseline": "middle", "aria": False}
-    dy = 9 if is_narrow else 0
-    return {
-        "$schema": SCHEMA,
-        "config": CONFIG,
-        "width": width,
-        "height": step * len(bars),
-        "autosize": "none",
-        "padding": {"left": left, "top": 4, "right": right, "bottom": BOTTOM},
-        "layer": [
-            {
-                "data": {"values": rows},
-                "mark": {"type": "bar", "size": 16, "yOffset": dy, "stroke": PAPER, "strokeWidth": 1},
-                "encoding": {
-                    "x": {
-                        "field": "begin",
-                        "type": "quantitative",
-                        "scale": {"domain": [0, 100], "nice": False},
-                        "axis": {"title": "share of all figures asked for, %", "tickCount": 5},
-                    },
-                    "x2": {"field": "end"},
-                    "y": down,
-                    "fill": {"field": "colour", "type": "nominal", "scale": None},
-                    "description": {"field": "about"},
-                },
-            },
-            {
-                "data": {"values": names},
-                "mark": {**middle, "align": "left" if is_narrow else "right", "dy": -10 if is_narrow else 0},
-                "encoding": {
-                    "x": {"value": 0 if is_narrow else -14},
-                    "y": down,
-                    "text": {"field": "label"},
-                },
-            },
-            {
-                "data": {"values": names},
-                "mark": {
-                    **middle,
-                    "align": "right" if is_narrow else "left",
-                    "dy": -10 if is_narrow else 0,
-                    "fill": MUTED,
-                },
-                "encoding": {
-                    "x": {"value": width if is_narrow else width + 14},
-                    "y": down,
-                    "text": {"field": "words"},
-                },
-            },
-        ],
-    }
-
-
-def _segments(bars: Sequence[Bar]) -> Iterator[Spec]:
-    for number, bar in enumerate(bars):
-        begin = 0.0
-        for share, colour, about in bar.parts:
-            if share > 0:
-                yield {"row": number, "begin": begin, "end": begin + share, "colour": colour, "about": about}
-            begin += share
-
-
-def _cut(text: str, characters: int) -> str:
-    """The middle goes first: models differ at the end, too."""
-    if len(text) <= characters:
-        return text
-    half = (characters - 1) // 2
-    return f"{text[:half]}…{text[-half:]}"
 
 
 # ------------------------------------------------------------------------------------------------------------ the axes
@@ -487,12 +282,13 @@ def _ranged(
         return Axis(title=f"{title} (logarithmic)", low=low, high=high, words=shown, is_log=True)
     air = max(0.1 * (high - low), 0.04 * high)
     low, high = max(0.0, low - air), high + air
-    step = unit * _nice((high - low) / unit / 6)
+    step = unit * nice((high - low) / unit / 6)
     ticks = [step * number for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
     return Axis(title=title, low=low, high=high, words={tick: words(tick) for tick in ticks})
 
 
-def _nice(rough: float) -> float:
+def nice(rough: float) -> float:
+    """The round number next above `rough`: 1, 2 or 5 of a power of ten."""
     power = 10.0 ** math.floor(math.log10(rough))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gguf_bench.report import charts
 from gguf_bench.report.marking import Piece
+from gguf_bench.report.strips import Strips
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ class TableView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A chart: the title says what is seen, `specs` has it in SIZES, or in "narrow" alone.
+    """A chart: the title says what is seen, `specs` has it in SIZES, or in "narrow" alone; or it is one of `strips`.
 
     `legend` is (CSS colour, word).
     """
@@ -52,8 +53,18 @@ class Figure:
     id: str
     title: str
     caption: str
-    specs: Mapping[str, charts.Spec]
+    specs: Mapping[str, charts.Spec] = field(default_factory=dict)
+    strips: Strips | None = None
     legend: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plots:
+    """The charts that have `specs`."""
+
+    trade_offs: Sequence[Figure]
+    curves: Sequence[Figure]
+    curves_note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +102,7 @@ class Page:
     more_verdicts: Sequence[str]
     verdicts_left_out: int
     verdicts_note: str
-    trade_offs: Sequence[Figure]
-    curves: Sequence[Figure]
-    curves_note: str
+    plots: Plots
     fields: TableView
     fields_title: str
     fields_note: str
@@ -104,9 +113,3 @@ class Page:
     documents_note: str
     repeats: Sequence[tuple[str, Sequence[str], Sequence[tuple[str, str]]]]
     files: TableView
-
-    @property
-    def figures(self) -> list[Figure]:
-        """Every chart, in the order of the page."""
-        single = [figure for figure in (self.forest, self.parts) if figure is not None]
-        return [*self.trade_offs, *self.curves, *single]

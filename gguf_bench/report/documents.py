@@ -9,7 +9,7 @@ from gguf_bench.report.contents import AnswerView, DocumentView
 from gguf_bench.report.found import Found, Row
 from gguf_bench.report.gather import MOST_ANSWERS, Disagreement
 from gguf_bench.report.marking import marked
-from gguf_bench.terminal import printable
+from gguf_bench.wording import printable
 
 MOST_TEXT = 12_000
 """Characters of a document, or of an answer, that are shown."""

@@ -1,40 +1,46 @@
-"""Vega-Lite specs -> SVG, by vl-convert: the one module that knows it. It draws without a browser or the network.
+"""Vega-Lite specs -> SVG, by vl-convert, which draws without a browser or the network.
 
-vl-convert's engine takes half a second to start and holds Python's lock all the while, so it runs in
-processes of its own, beside the one that asks the store. This file is their program, too.
+Its engine takes half a second to start and holds Python's lock all the while, so it runs in processes of its own
+(`pen`), beside the one that asks the store.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-import vl_convert
+from gguf_bench.errors import GgufBenchError
 
-VEGA_LITE = "6.1"
-ANY_CHART = {"data": {"values": [{}]}, "mark": "point"}
-
-
+PEN = Path(__file__).with_name("pen.py")
 PROCESSES = max(1, min(3, len(os.sched_getaffinity(0)) - 1))
 """One core is left to the one that asks the store."""
 
 
 class Pens:
-    """Draw charts side by side; use as a context manager. They get ready while other work is done."""
+    """Draw charts side by side; use as a context manager. They get ready while other work is done.
+
+    Raises GgufBenchError where vl-convert is not installed.
+    """
 
     def __init__(self) -> None:
+        if importlib.util.find_spec("vl_convert") is None:
+            raise GgufBenchError(
+                "report needs vl_convert, which is not installed", hint="pip install 'gguf-bench[report]'"
+            )
         self._threads = ThreadPoolExecutor(PROCESSES)
         self._free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
         # By its path, so that it need not import the package; not of the terminal's group, so that Ctrl-C is ours.
         self._processes = [
             subprocess.Popen(
-                [sys.executable, "-P", __file__],
+                [sys.executable, "-P", PEN],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -63,8 +69,6 @@ class Pens:
         return self._threads.submit(self._drawn, spec)
 
     def _drawn(self, spec: Mapping[str, Any]) -> str:
-        from gguf_bench.errors import GgufBenchError
-
         process = self._free.get()
         try:
             reply = _asked(process, spec)
@@ -86,22 +90,3 @@ def _asked(process: subprocess.Popen[bytes], spec: Mapping[str, Any]) -> dict[st
         line = b""
     reply: dict[str, str] = json.loads(line) if line else {"error": "vl-convert died"}
     return reply
-
-
-def _reply(spec: Mapping[str, Any]) -> dict[str, str]:
-    try:
-        return {"svg": vl_convert.vegalite_to_svg(dict(spec), vl_version=VEGA_LITE, allowed_base_urls=[])}
-    except ValueError as error:
-        return {"error": str(error)}
-
-
-def main() -> None:
-    """A process of `Pens`: a spec a line on standard input, a reply a line on standard output."""
-    _reply(ANY_CHART)  # starts the engine
-    for line in sys.stdin.buffer:
-        sys.stdout.buffer.write(json.dumps(_reply(json.loads(line))).encode() + b"\n")
-        sys.stdout.buffer.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gguf_bench.records import Verdict
-from gguf_bench.report import charts
-from gguf_bench.report.charts import OTHER, SIZES, Bar, Dot, Line, Pair
+from gguf_bench.report import charts, strips
+from gguf_bench.report.charts import OTHER, SIZES, Dot, Line
 from gguf_bench.report.contents import Figure
-from gguf_bench.report.found import MOST_DRAWN, Found, Row, interval, is_baseline, signed, spread
+from gguf_bench.report.found import MOST_DRAWN, Found, Row, Standings, interval, is_baseline, signed, spread
 from gguf_bench.report.kinds import GROUPS
-from gguf_bench.terminal import percent, printable, size
+from gguf_bench.report.strips import Bar, Pair
+from gguf_bench.wording import percent, printable, size
 
 MOST_LABELLED = 14
 """Up to so many points all have a label; of more, those on the front."""
@@ -20,11 +21,11 @@ MOST_LABELLED = 14
 MOST_CURVES = 6
 
 
-def forest(found: Found) -> Figure | None:
+def forest(found: Standings) -> Figure | None:
     everything = [pair for pair in found.comparison.verdicts if pair.n_companies > 1]
     if not everything:
         return None
-    rows = {row["name"]: row for row in found.board}
+    by_name = {row["name"]: row for row in found.board}
     pairs, caption = everything, ""
     if len(everything) > MOST_DRAWN:
         best = found.models[0]["name"] if found.models else printable(everything[0].better)
@@ -34,19 +35,20 @@ def forest(found: Found) -> Figure | None:
             "are left out, and stand in the words above."
         )
     shown = sum(pair.shown for pair in everything)
-    drawn = [_pair(pair, rows, found) for pair in pairs]
-    return _figure(
-        "forest",
-        f"{shown} of {len(everything):,} differences {'is' if shown == 1 else 'are'} shown",
-        "Paired differences with their 95 % intervals, each taken alone; filled where the difference is shown among "
-        f"all pairs, hollow where it may be chance. n = {spread(pair.n_documents for pair in pairs)} "
+    return Figure(
+        id="forest",
+        title=f"{shown} of {len(everything):,} differences {'is' if shown == 1 else 'are'} shown",
+        caption="Paired differences with their 95 % intervals, each taken alone; filled where the difference is shown "
+        f"among all pairs, hollow where it may be chance. n = {spread(pair.n_documents for pair in pairs)} "
         f"documents.{caption}",
-        lambda width: charts.forest(drawn, width),
+        strips=strips.forest([_pair(pair, by_name, found) for pair in pairs]),
     )
 
 
-def _pair(pair: Verdict, rows: Mapping[str, Row], found: Found) -> Pair:
-    names = [found.short(rows[name]) if name in rows else name for name in map(printable, (pair.better, pair.worse))]
+def _pair(pair: Verdict, by_name: Mapping[str, Row], found: Standings) -> Pair:
+    names = [
+        found.short(by_name[name]) if name in by_name else name for name in map(printable, (pair.better, pair.worse))
+    ]
     numbers = f"{100 * pair.difference:.1f} [{signed(pair.low)}, {signed(pair.high)}]"
     return Pair(
         label=" − ".join(names),
@@ -75,11 +77,15 @@ def _figure(
     return Figure(id=identity, title=title, caption=caption, specs=specs, legend=legend)
 
 
-def size_figure(found: Found) -> Figure | None:
+def trade_offs(found: Standings) -> list[Figure]:
+    return list(filter(None, (_size_figure(found), _speed_figure(found))))
+
+
+def _size_figure(found: Standings) -> Figure | None:
     return _trade_off(found, "size", "size_bytes", lambda row: row["size_bytes"] / 2**20, charts.size_axis, -1)
 
 
-def speed_figure(found: Found) -> Figure | None:
+def _speed_figure(found: Standings) -> Figure | None:
     if not found.comparison.speeds_compare:
         return None
     name = "documents_per_minute"
@@ -87,7 +93,7 @@ def speed_figure(found: Found) -> Figure | None:
 
 
 def _trade_off(
-    found: Found,
+    found: Standings,
     identity: str,
     column: str,
     across: Callable[[Row], float],
@@ -130,7 +136,7 @@ def _front(rows: Sequence[Row], column: str, better: int) -> list[Row]:
     return front
 
 
-def _front_title(front: Sequence[Row], rows: Sequence[Row], found: Found, identity: str) -> str:
+def _front_title(front: Sequence[Row], rows: Sequence[Row], found: Standings, identity: str) -> str:
     best, last = found.short(front[0]), found.short(front[-1])
     end = {"size": "smallest", "speed": "fastest"}[identity]
     if len(rows) == 1:
@@ -145,7 +151,7 @@ def _front_title(front: Sequence[Row], rows: Sequence[Row], found: Found, identi
     return f"{last} is {times:.1f} times as fast as {best} and scores {lost:.1f} points less"
 
 
-def _dot(row: Row, x: float, found: Found, *, is_front: bool, n: int, label: str | None = None) -> Dot:
+def _dot(row: Row, x: float, found: Standings, *, is_front: bool, n: int, label: str | None = None) -> Dot:
     about = [f"{row['name']}: {percent(row['eps_score'])} {interval(row)}"]
     if row["size_bytes"]:
         about.append(size(row["size_bytes"]))
@@ -167,7 +173,7 @@ def _dot(row: Row, x: float, found: Found, *, is_front: bool, n: int, label: str
     )
 
 
-def _levels(found: Found, points: Sequence[Dot]) -> tuple[list[Line], str]:
+def _levels(found: Standings, points: Sequence[Dot]) -> tuple[list[Line], str]:
     """The baselines as levels; those outside the chart as words."""
     low, high = charts.score_range(points)
     lines = [
@@ -180,7 +186,7 @@ def _levels(found: Found, points: Sequence[Dot]) -> tuple[list[Line], str]:
     return inside, f" Beyond the scale: {', '.join(outside)}." if outside else ""
 
 
-def _legend(rows: Sequence[Row], found: Found) -> list[tuple[str, str]]:
+def _legend(rows: Sequence[Row], found: Standings) -> list[tuple[str, str]]:
     """Colours of models; nothing where there is one model alone."""
     models = list(dict.fromkeys(row["model"] for row in rows))
     if len(models) < 2:
@@ -189,8 +195,8 @@ def _legend(rows: Sequence[Row], found: Found) -> list[tuple[str, str]]:
     return [*named, (OTHER, "other models")] if len(named) < len(models) else named
 
 
-def curves(found: Found) -> dict[str, Any]:
-    """A curve for each base model that has a score at several quantizations."""
+def curves(found: Standings) -> tuple[list[Figure], str]:
+    """A curve for each base model that has a score at several quantizations, and what is said of those left out."""
     by_model: dict[str, list[Row]] = {}
     for row in found.models:
         if row["bits_per_weight"]:
@@ -200,11 +206,10 @@ def curves(found: Found) -> dict[str, Any]:
     figures = [
         _curve(number, model, rows, found) for number, (model, rows) in enumerate(list(several.items())[:MOST_CURVES])
     ]
-    note = f"Left out: the curves of {', '.join(left_out)}." if left_out else ""
-    return {"curves": figures, "curves_note": note}
+    return figures, f"Left out: the curves of {', '.join(left_out)}." if left_out else ""
 
 
-def _curve(number: int, model: str, rows: Sequence[Row], found: Found) -> Figure:
+def _curve(number: int, model: str, rows: Sequence[Row], found: Standings) -> Figure:
     points = [
         _dot(row, row["bits_per_weight"], found, is_front=True, n=0, label=row["quant"] or row["name"]) for row in rows
     ]
@@ -233,13 +238,13 @@ def parts_figure(found: Found) -> Figure | None:
         return None
     used = [name for name in GROUPS if any(_grouped(row, found)[name] for row in drawn)]
     left_out = len(found.finished) - len(drawn)
-    return _figure(
-        "parts",
-        _parts_title(found),
-        f"Every figure asked for, three a document, n = {3 * found.run['n_documents']:,} a contender."
+    return Figure(
+        id="parts",
+        title=_parts_title(found),
+        caption=f"Every figure asked for, three a document, n = {3 * found.run['n_documents']:,} a contender."
         + (f" The {left_out} lowest scores are left out." if left_out else ""),
-        lambda width: charts.parts(bars, width),
-        [(GROUPS[name][0], name) for name in used],
+        strips=strips.parts(bars),
+        legend=[(GROUPS[name][0], name) for name in used],
     )
 
 

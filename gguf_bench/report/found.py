@@ -1,4 +1,4 @@
-"""What all parts of the page are made from: a comparison and the material beside it, its strings printable."""
+"""What the parts of the page are made from: a comparison, then the material beside it, all strings printable."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from gguf_bench.records import Comparison
 from gguf_bench.report.charts import COLOURS, OTHER
 from gguf_bench.report.gather import Material
-from gguf_bench.terminal import percent, printable
+from gguf_bench.wording import percent, printable
 
 Row = Mapping[str, Any]
 
@@ -23,15 +23,15 @@ def printable_row(row: Row) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What all parts of the page are made from. `board` is the leaderboard with printable strings."""
+class Standings:
+    """A comparison. `board` is the leaderboard with printable strings, `colours` has one for each model."""
 
     comparison: Comparison
-    material: Material
-    board: Sequence[Row]
-    colours: Mapping[str, str] = field(default_factory=dict)
+    board: Sequence[Row] = field(init=False)
+    colours: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "board", list(map(printable_row, self.comparison.leaderboard)))
         models = list(dict.fromkeys(row["model"] for row in self.finished if not is_baseline(row)))
         colours = {name: COLOURS[number] if number < len(COLOURS) else OTHER for number, name in enumerate(models)}
         object.__setattr__(self, "colours", colours)
@@ -54,6 +54,13 @@ class Found:
         if len(self.colours) == 1 and row["model"] in self.colours and row["quant"]:
             return str(row["name"]).removeprefix(f"{row['model']} ")
         return str(row["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Standings):
+    """A comparison, and what a page shows beside it."""
+
+    material: Material
 
 
 def is_baseline(row: Row) -> bool:

@@ -81,13 +81,12 @@ def _among(store: Store, sql: str, ids: Sequence[Any], more: str = "", *, given:
 
 
 def _kinds(store: Store, ids: Sequence[int]) -> dict[int, dict[str, int]]:
-    counted: dict[int, dict[str, int]] = {contender_id: {} for contender_id in ids}
-    for field in FIELDS:
-        kind = f"case status when 'answered' then kind_{field} else status end"
-        sql = f"select contender_id, {kind} as kind, count(*) as n from answers where contender_id in"
-        for row in _among(store, sql, ids, "group by 1, 2"):
-            of = counted[row["contender_id"]]
-            of[row["kind"]] = of.get(row["kind"], 0) + row["n"]
+    counted: dict[int, dict[str, int]] = {contender_id: defaultdict(int) for contender_id in ids}
+    kinds = ", ".join(f"kind_{field} as {field}" for field in FIELDS)
+    sql = f"select contender_id, status, {kinds}, count(*) as n from answers where contender_id in"
+    for row in _among(store, sql, ids, "group by 1, 2, 3, 4, 5"):
+        for field in FIELDS:
+            counted[row["contender_id"]][row[field] if row["status"] == "answered" else row["status"]] += row["n"]
     return counted
 
 

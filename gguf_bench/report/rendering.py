@@ -39,7 +39,7 @@ def html(page: Page, drawn: Drawn, *, mark: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"drawn": partial(_drawn, drawn), "tied": _tied}
+    environment.filters |= {"drawn": partial(_drawn, drawn), "share": "{:.2f}%".format, "tied": _tied}
     return environment.get_template("page.html").render(
         page=page,
         mark=Markup(mark),

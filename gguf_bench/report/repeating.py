@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gguf_bench.terminal import size
+from gguf_bench.wording import size
 
 Row = Mapping[str, Any]
 

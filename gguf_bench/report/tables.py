@@ -10,7 +10,7 @@ from gguf_bench.report.contents import Cell, Column, TableRow, TableView
 from gguf_bench.report.found import Found, Row, signed
 from gguf_bench.report.kinds import KINDS
 from gguf_bench.report.repeating import origin
-from gguf_bench.terminal import percent, printable, size
+from gguf_bench.wording import percent, printable, size
 
 
 def board(found: Found) -> TableView:

@@ -7,18 +7,27 @@ The template escapes markup.
 from __future__ import annotations
 
 from gguf_bench.records import Comparison, Recommendation
-from gguf_bench.report.contents import Page
+from gguf_bench.report.contents import Page, Plots
 from gguf_bench.report.documents import document_view, documents_note
-from gguf_bench.report.figures import curves, forest, parts_figure, size_figure, speed_figure
-from gguf_bench.report.found import Found, printable_row, sentence
+from gguf_bench.report.figures import curves, forest, parts_figure, trade_offs
+from gguf_bench.report.found import Found, Standings, sentence
 from gguf_bench.report.gather import Material
 from gguf_bench.report.tables import board, by_field, by_kind, candidates, file_table
 from gguf_bench.report.words import board_note, head, lead, recommended, repeats, title, troubles, verdicts, warnings
 
 
-def page(comparison: Comparison, advice: Recommendation, material: Material, *, default_dataset: str) -> Page:
+def plots(comparison: Comparison) -> Plots:
+    """The charts that are plotted, which takes time: they need the comparison alone."""
+    standings = Standings(comparison)
+    figures, note = curves(standings)
+    return Plots(trade_offs=trade_offs(standings), curves=figures, curves_note=note)
+
+
+def page(
+    comparison: Comparison, advice: Recommendation, material: Material, plotted: Plots, *, default_dataset: str
+) -> Page:
     """The page of `comparison`, whose strings are all printable."""
-    found = Found(comparison, material, [printable_row(row) for row in comparison.leaderboard])
+    found = Found(comparison, material)
     return Page(
         title=title(comparison),
         facts=list(head(found)),
@@ -31,8 +40,7 @@ def page(comparison: Comparison, advice: Recommendation, material: Material, *, 
         remarks=[sentence(remark) for remark in advice.remarks],
         candidates=candidates(advice),
         **verdicts(found),
-        trade_offs=list(filter(None, (size_figure(found), speed_figure(found)))),
-        **curves(found),
+        plots=plotted,
         **by_field(found),
         parts=parts_figure(found),
         kinds=by_kind(found),

@@ -10,7 +10,7 @@ from typing import Any
 from gguf_bench.records import Comparison, Recommendation
 from gguf_bench.report.found import Found, interval, is_baseline, sentence
 from gguf_bench.report.repeating import commands, facts
-from gguf_bench.terminal import in_words, percent, printable
+from gguf_bench.wording import in_words, percent, printable
 
 VERDICTS_AT_ONCE = 10
 
