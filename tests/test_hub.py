@@ -827,6 +827,19 @@ def test_a_connection_cut_in_mid_file_loses_nothing(server: HubServer, checkpoin
 
 
 @pytest.mark.usefixtures("client")
+def test_a_connection_that_stalls_in_mid_file_loses_nothing(
+    server: HubServer, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.5)
+    server.add_repo(NAME, checkpoint)
+    server.stall("model.safetensors", after=2_500_000)
+    pulled = hub.pull(SPEC)
+    assert (pulled.folder / "model.safetensors").read_bytes() == (checkpoint / "model.safetensors").read_bytes()
+    ranges = [r.headers.get("range") for r in server.requests if r.host == "storage" and "model.safet" in r.path]
+    assert ranges == [None, f"bytes={2 * repo.CHUNK_BYTES}-"]
+
+
+@pytest.mark.usefixtures("client")
 @pytest.mark.parametrize("reset", [False, True])
 def test_a_line_that_breaks_again_and_again_is_followed_as_long_as_something_comes(
     server: HubServer, checkpoint: Path, reset: bool
