@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from converters.errors import UnsupportedConfig
+from converters.model_card import problem_of
 
 MAX_CARD_BYTES = 100_000
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
@@ -131,8 +132,8 @@ def _base_models(folder: Path | None) -> Iterator[str]:
         with path.open("rb") as file:
             card = file.read(MAX_CARD_BYTES).decode("utf-8", "replace")
         front = re.match(r"---\s*\n(.*?)\n---\s*(\n|$)", card, re.DOTALL)
-        content = yaml.safe_load(front[1]) if front else None
-    except (OSError, yaml.YAMLError, ValueError, RecursionError):
+        content = yaml.safe_load(front[1]) if front and not problem_of(front[1]) else None
+    except (OSError, yaml.YAMLError, ArithmeticError, ValueError):
         return
     names = content.get("base_model") if isinstance(content, dict) else None
     for name in names if isinstance(names, list) else [names]:

@@ -29,6 +29,9 @@ MODELS_FILE = "models.yaml"
 MAX_BYTES = 1_000_000
 MAX_NODES = 50_000
 MAX_DEPTH = 16
+MAX_HINTS, MAX_COMPARED = 20, 300
+"""For how many mistakes names that are alike are looked for, and among how many: it takes its time."""
+
 MAX_CONTEXT = 2**31 - 1
 """What llama.cpp counts positions by: 32 bits with a sign."""
 
@@ -200,7 +203,7 @@ def _ready_quantization(text: str, label: str) -> str:
 
 def _near(word: str, words: Iterable[str]) -> str:
     """'did you mean ...?' with the words that begin as `word` does or look like it; empty when there are none."""
-    known = list(words)
+    known = list(itertools.islice(words, MAX_COMPARED))
     begun = [known_word for known_word in known if min(len(known_word), len(word)) >= 3 and _begins(known_word, word)]
     alike = difflib.get_close_matches(word.lower(), known, n=3, cutoff=0.6)
     near = list(dict.fromkeys(begun + alike))[:3]
@@ -369,15 +372,18 @@ class _Reader:
         self.groups: dict[str, list[str]] = {}
         self.mentions: list[tuple[str, int]] = []
         self.nodes_left = MAX_NODES
+        self.hints_left = MAX_HINTS
+        self.mistaken: set[str | None] = set()
 
     def read(self) -> tuple[Catalog, list[CatalogError]]:
         root = self.compose()
         if root is not None and not _is_null(root):
             self.read_groups(root)
+        self.mistaken = {mistake.model for mistake in self.mistakes}
         models = {key: spec for key, entry in self.entries.items() if (spec := self.spec(key, entry)) is not None}
         for key, line in self.mentions:
             if key not in self.entries:
-                hint = _near(key, self.entries) or "write its entry, at least `name: org/name`"
+                hint = self.near(key, self.entries) or "write its entry, at least `name: org/name`"
                 self.mistake(line, "is mentioned, but no group describes it", model=key, hint=hint)
         self.mistakes.sort(key=lambda mistake: mistake.line or 0)
         return Catalog(path=self.path, groups=self.groups, models=models), self.mistakes
@@ -419,6 +425,10 @@ class _Reader:
         self, line: int, message: str, *, model: str | None = None, key: str | None = None, hint: str = ""
     ) -> None:
         self.mistakes.append(CatalogError(message, file=self.path, line=line, model=model, key=key, hint=hint))
+
+    def near(self, word: str, words: Iterable[str]) -> str:
+        self.hints_left -= 1
+        return _near(word, words) if self.hints_left >= 0 else ""
 
     def pairs(
         self, node: yaml.MappingNode, what: str, model: str | None = None, key: str | None = None, depth: int = 0
@@ -516,7 +526,7 @@ class _Reader:
         for key, key_line, value_node in self.pairs(node, "key", model):
             row = KEYS.get(key)
             if row is None:
-                hint = _near(key, KEYS) or f"known: {', '.join(KEYS)}"
+                hint = self.near(key, KEYS) or f"known: {', '.join(KEYS)}"
                 self.mistake(key_line, "unknown key", model=model, key=key, hint=hint)
                 continue
             try:
@@ -546,7 +556,7 @@ class _Reader:
 
     def spec(self, model: str, entry: _Entry) -> ModelSpec | None:
         """The ModelSpec of an entry, or None where a mistake stands in the way."""
-        if any(mistake.model == model for mistake in self.mistakes):
+        if model in self.mistaken:
             return None
         values = dict(entry.values)
         provider: Provider = values.pop("provider", "huggingface")

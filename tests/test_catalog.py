@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -256,6 +257,27 @@ def test_an_alias_bomb_is_refused_quickly(written) -> None:
     text = "g:\n  m:\n    name: o/n\n    template_kwargs:\n" + "\n".join("    " + row for row in rows)
     with pytest.raises(CatalogError, match="too large"):
         load_catalog(written(text))
+
+
+ENDLESS = {
+    "models that nobody describes": lambda n: "g:\n" + "".join(f"  model_{i}: {{name: a/b}}\n" for i in range(n))
+    + "h:\n" + "".join(f"  - modal{i}x\n" for i in range(n)),
+    "keys that nobody knows": lambda n: "g:\n" + "".join(f"  m{i}: {{nome: a}}\n" for i in range(n)),
+    "values of the wrong type": lambda n: "g:\n" + "".join(f"  m{i}: {{name: 1}}\n" for i in range(n)),
+    "keys of one model": lambda n: "g:\n  m:\n" + "".join(f"    k{i}: 1\n" for i in range(n)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_many_mistakes_take_no_more_than_linear_time(written, name: str) -> None:
+    def seconds(n: int) -> float:
+        path = written(ENDLESS[name](n))
+        start = time.process_time()
+        assert len(find_mistakes(path)) == n
+        return time.process_time() - start
+
+    seconds(100)
+    assert seconds(3200) < 20 * max(seconds(400), 0.1)  # 8 if linear, 64 if quadratic
 
 
 def test_a_file_of_more_than_a_megabyte_is_refused(written) -> None:
