@@ -23,7 +23,7 @@ from tests.reported_store import USUAL, Made, reported
 
 pytest.importorskip("vl_convert", reason="the extra `report` is not installed")
 
-from gguf_bench.report import charts, write_report
+from gguf_bench.report import charts, strips, write_report
 from gguf_bench.report.marking import marked
 from gguf_bench.report.places import Box, Place, Point, at_level, placed
 
@@ -156,6 +156,37 @@ def test_axes_are_written_at_round_numbers(axis: charts.Axis, words: list[str]) 
     assert all(0 <= axis.share(value) <= 1 for value in axis.words)
 
 
+def test_a_forest_has_room_for_every_interval_and_for_zero() -> None:
+    pairs = [
+        strips.Pair(
+            label=f"{low}", words="", about="", difference=(low + high) / 2, low=low, high=high, is_shown=low > 0
+        )
+        for low, high in ((31.0, 52.0), (-4.5, 6.0))
+    ]
+    drawn = strips.forest(pairs)
+    first, second = (strip.interval for strip in drawn.strips)
+    assert first is not None
+    assert second is not None
+    assert drawn.zero is not None
+    assert 0 < second.low < drawn.zero < second.at < second.high < first.low < first.at < first.high < 100
+    assert (first.is_shown, second.is_shown) == (True, False)
+    assert [word for _, word in drawn.ticks] == ["0", "10", "20", "30", "40", "50"]
+    assert drawn.ticks[0] == (drawn.zero, "0")
+    assert all(0 <= at <= 100 for at, _ in drawn.ticks)
+
+
+def test_a_pair_that_is_alike_has_a_forest_too() -> None:
+    pair = strips.Pair(label="", words="", about="", difference=0.0, low=0.0, high=0.0, is_shown=False)
+    assert strips.forest([pair]).zero == 50
+
+
+def test_parts_of_a_bar_follow_each_other() -> None:
+    (strip,) = strips.parts(
+        [strips.Bar(label="m", words="", parts=[(60.0, "a", ""), (0.0, "b", ""), (40.0, "c", "")])]
+    ).strips
+    assert [(part.begin, part.length, part.colour) for part in strip.segments] == [(0, 60, "a"), (60, 40, "c")]
+
+
 # The command
 
 
@@ -205,6 +236,19 @@ def test_without_the_extra_it_says_how_to_get_it(store: Path) -> None:
     found = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (found.returncode, found.stdout, len(found.stderr.splitlines())) == (1, "", 1)
     assert "pip install 'gguf-bench[report]'" in found.stderr
+
+
+def test_it_imports_what_it_needs(store: Path, tmp_path: Path) -> None:
+    """Each of these takes longer to import than a report has time for; vl-convert is another process's."""
+    script = (
+        "import sys, atexit; from gguf_bench.cli import main\n"
+        "slow = {'rich', 'tqdm', 'vl_convert', 'scipy.stats', 'pandas'}\n"
+        "atexit.register(lambda: print(*(slow & sys.modules.keys())))\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", script, "--db", str(store), "report", "-o", "r.html"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert (found.stdout, found.stderr) == ("r.html\n\n", "")
 
 
 # The page
