@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gguf_bench.errors import CheckpointError
+from gguf_bench.errors import AdapterFound, CheckpointError
 from gguf_bench.paths import cache_folder
 from gguf_bench.progress import SILENT, Progress
 from gguf_bench.records import Checkpoint
@@ -61,11 +61,7 @@ def check(folder: Path) -> None:
     import converters
 
     if is_adapter(folder):
-        base = adapter_base(folder) or "the model it was trained on"
-        raise CheckpointError(
-            f"this is a LoRA adapter of {base}",
-            hint=f"give it an entry in models.yaml, with `base: {base}` (`gguf-bench models add` does)",
-        )
+        raise AdapterFound(adapter_base(folder))
     try:
         converters.check(folder)
     except converters.ConversionError as error:

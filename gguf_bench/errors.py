@@ -9,6 +9,7 @@ GgufBenchError                  one line: what was found, what was wanted, where
 │   └── RepoNotFound            no such repo, revision or file
 ├── DiskSpaceError              seen before the work begins
 ├── CheckpointError             a folder that cannot be converted
+│   └── AdapterFound            it is a LoRA adapter: `base`, what it was trained on
 ├── QuantizeError               llama.cpp refused to quantize
 ├── ModelError                  a model that cannot be run: load failed, no chat template, ...
 │   ├── ChildDied               the process died by a signal, or without saying why
@@ -93,6 +94,18 @@ class DiskSpaceError(GgufBenchError):
 
 class CheckpointError(GgufBenchError):
     """A folder or repo that is no checkpoint the converters take."""
+
+
+class AdapterFound(CheckpointError):
+    """Not a model but a LoRA adapter; `base` is the Hub id or folder that it names as its model, None for none."""
+
+    def __init__(self, base: str | None) -> None:
+        named = base or "the model it was trained on"
+        super().__init__(
+            f"this is a LoRA adapter of {named}",
+            hint=f"give it an entry in models.yaml, with `base: {named}` (`gguf-bench models add` does)",
+        )
+        self.base = base
 
 
 class QuantizeError(GgufBenchError):

@@ -118,6 +118,8 @@ def _on_hub(spec: ModelSpec, locked: Locked, progress: Progress) -> Checked:
         return _with_needs(found, Needs(download_bytes=seen.plan.missing_bytes))
     adapter = spec.base is not None or convert_stage.is_adapter(seen.folder)
     try:
+        if adapter and spec.base is None and (base := convert_stage.adapter_base(seen.folder)):
+            spec = replace(spec, base=base)
         (convert_stage.check_adapter if spec.base else convert_stage.check)(seen.folder)
     except CheckpointError as error:
         way_out = error.hint if adapter else hub.way_out(spec, error.hint)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from gguf_bench import convert as convert_stage
 from gguf_bench import llama_build, needs, provenance, texts, upstream
@@ -22,7 +22,7 @@ from gguf_bench import quantize as quantize_stage
 from gguf_bench.baselines import BASELINES
 from gguf_bench.catalog import hub_id_mistake
 from gguf_bench.describe import describe, describe_adapter, described
-from gguf_bench.errors import CheckpointError, GgufBenchError, ModelError, QuantizeError
+from gguf_bench.errors import AdapterFound, CheckpointError, GgufBenchError, ModelError, QuantizeError
 from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.package import find_package_gguf
 from gguf_bench.paths import cache_folder, require_free_space, require_room
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from gguf_bench.hub import PullPlan
     from gguf_bench.size_target import SizePlan, Target
 from gguf_bench.texts import Text
+
+Result = TypeVar("Result")
 
 DEFAULT_QUANT = "Q4_K_M"
 """What a checkpoint is run as when nobody says otherwise."""
@@ -123,6 +125,20 @@ def pull(spec: ModelSpec, store: Store, progress: Progress = SILENT) -> Path:
     and CheckpointError for a checkpoint that cannot be converted, before its weights are fetched. With a LoRA adapter
     its base is pulled, too.
     """
+    return _on_its_base(spec, lambda spec: _pulled(spec, store, progress))
+
+
+def _on_its_base(spec: ModelSpec, work: Callable[[ModelSpec], Result]) -> Result:
+    """What `work` gives for `spec`; where that turns out to be a LoRA adapter, for it on the base that it names."""
+    try:
+        return work(spec)
+    except AdapterFound as found:
+        if _is_adapter(spec) or found.base is None or hub_id_mistake(found.base) is not None:
+            raise  # an adapter of an adapter, for one
+        return work(replace(spec, base=found.base))
+
+
+def _pulled(spec: ModelSpec, store: Store, progress: Progress) -> Path:
     if not _is_adapter(spec):
         return _fetched(spec, store, progress)[0]
     where = _fetched(spec, store, progress, convert_stage.check_adapter)[0]
@@ -184,8 +200,12 @@ def convert(
 
     Of a LoRA adapter it is the adapter's own, in which nothing of its base is.
     """
-    make = _converted_adapter if _is_adapter(spec) else _converted
-    return make(spec, store, outtype, target, progress).path
+
+    def made(spec: ModelSpec) -> GgufFile:
+        make = _converted_adapter if _is_adapter(spec) else _converted
+        return make(spec, store, outtype, target, progress)
+
+    return _on_its_base(spec, made).path
 
 
 def convert_upstream(spec: ModelSpec, store: Store, outtype: str, target: Path, progress: Progress = SILENT) -> Path:
@@ -571,6 +591,10 @@ def gguf_of(contender: Contender, store: Store, progress: Progress = SILENT) -> 
 
     Of a LoRA adapter that is its base in the contender's quantization, with the adapter's own file.
     """
+    return _on_its_base(contender.spec, lambda spec: _gguf_of(Contender(spec, contender.quant), store, progress))
+
+
+def _gguf_of(contender: Contender, store: Store, progress: Progress) -> GgufFile:
     spec, quant = contender.spec, contender.quant
     if _is_adapter(spec):
         adapter = _converted_adapter(spec, store, "auto", None, progress)

@@ -212,11 +212,17 @@ def test_each_entry_is_reported(
 ) -> None:
     commit = server.add_repo("bank/base", folders["base"], gated=True, cardData={"license": "mit"})
     server.add_repo("bank/tuned", folders["adapter"])
+    nameless = tmp_path / "nameless"
+    nameless.mkdir()
+    write_json(nameless / "adapter_config.json", {"lora_alpha": 8, "r": 4})
+    (nameless / "adapter_model.safetensors").write_bytes(b"x")
+    server.add_repo("bank/nameless", nameless)
     server.add_repo("bank/odd", folders["odd"])
     server.add_repo("bank/odd-GGUF", folders["ready"], tags=QUANTIZED)
     models.write_text(
         "all:\n  base: {name: bank/base, quantization: Q8_0}\n  tuned: {name: bank/tuned, base: bank/base}\n"
-        "  bare: {name: bank/tuned}\n  odd: {name: bank/odd}\n  ready: {name: bank/odd-GGUF, file: odd-Q8_0.gguf}\n"
+        "  bare: {name: bank/tuned}\n  nameless: {name: bank/nameless}\n"
+        "  odd: {name: bank/odd}\n  ready: {name: bank/odd-GGUF, file: odd-Q8_0.gguf}\n"
         "  gone: {name: bank/gone}\n  shipped: {provider: package, package: no-such-package}\n"
         f"  here: {{provider: file, file: {folders['base']}}}\n  lost: {{provider: file, file: lost.gguf}}\n"
         "  asked: {provider: openai, base_url: 'http://localhost:1/v1', model: x}\n"
@@ -225,7 +231,7 @@ def test_each_entry_is_reported(
     done = run("models", "check", "--json")
     found = {row["model"]: row for row in json.loads(done.stdout)}
     assert done.exit_code == 3
-    assert {name for name, row in found.items() if row["problem"]} == {"bare", "odd", "gone", "shipped", "lost"}
+    assert {name for name, row in found.items() if row["problem"]} == {"nameless", "odd", "gone", "shipped", "lost"}
     base = found["base"]
     weights = (folders["base"] / "model.safetensors").stat().st_size
     assert (base["exists"], base["gated"], base["accepted"], base["convertible"]) == (True, True, True, True)
@@ -236,8 +242,9 @@ def test_each_entry_is_reported(
     assert found["tuned"]["base"] == "bank/base"
     assert found["tuned"]["download_bytes"] > weights
     assert found["tuned"]["gated"] is True
-    assert "this is a LoRA adapter of bank/base" in found["bare"]["problem"]
-    assert "models add" in found["bare"]["way_out"]
+    assert found["bare"]["base"] == "bank/base", "as its adapter_config.json says"
+    assert "this is a LoRA adapter of the model it was trained on" in found["nameless"]["problem"]
+    assert "models add" in found["nameless"]["way_out"]
     assert (found["odd"]["exists"], found["odd"]["convertible"]) == (True, False)
     assert found["odd"]["way_out"].startswith("the Hub lists it ready-made: use bank/odd-GGUF:Q4_K_M")
     assert (found["ready"]["convertible"], found["ready"]["download_bytes"]) == (None, len("odd-Q8_0.gguf"))
@@ -331,3 +338,19 @@ def test_pull_takes_a_revision(server: HubServer, run: Run, models: Path, folder
     assert (wrong.exit_code, "is no revision" in wrong.stderr) == (2, True)
     local = run("pull", str(folders["base"]), "--revision", "v1")
     assert (local.exit_code, "is not on the Hub" in local.stderr) == (2, True)
+
+
+def test_an_adapter_brings_its_base(server: HubServer, run: Run, folders: dict[str, Path], tmp_path: Path) -> None:
+    """Without an entry, too: adapter_config.json names it. An adapter of an adapter is not followed."""
+    server.add_repo("bank/tuned", folders["adapter"])
+    server.add_repo("bank/base", folders["base"])
+    done = run("pull", "bank/tuned")
+    assert done.exit_code == 0, done.stderr
+    assert {"adapter_model.safetensors", "model.safetensors"} <= set(server.fetched())
+    assert (Path(done.stdout.strip()) / "adapter_config.json").is_file()
+    converted = run("convert", "bank/tuned")
+    assert converted.exit_code == 0, converted.stderr
+    assert "on-bank--base" in converted.stdout
+    server.add_repo("bank/base", folders["adapter"])
+    twice = CliRunner().invoke(cli, ["--db", str(tmp_path / "other.db"), "pull", "bank/tuned"])
+    assert (twice.exit_code, "this is a LoRA adapter of bank/base" in twice.stderr) == (1, True)
