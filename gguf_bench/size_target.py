@@ -2,7 +2,7 @@
 
 Pure: the sizes and errors that a choice is made from are measured by `sensitivity`. Errors of tensors are added up, so
 this is a knapsack in which exactly one type of each tensor is packed: `choose` is exact for few tensors, and for many
-so near to the optimum that `tests/test_size_target.py` cannot tell it by a thousandth.
+within half a percent of a bound that no choice can beat (tests/test_size_target.py).
 """
 
 from __future__ import annotations

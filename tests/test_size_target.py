@@ -17,6 +17,8 @@ from gguf_bench import prepare, provenance, size_target
 from gguf_bench.cli.commands import cli
 from gguf_bench.errors import QuantizeError
 from gguf_bench.gguf_header import read_header
+from gguf_bench.llama.divergence import compared
+from gguf_bench.llama.sensitivity import divergence, grouped
 from gguf_bench.quants import QUANTS
 from gguf_bench.records import QuantizeOptions
 from gguf_bench.size_target import Choice, Measured, Target, Tensor, choose, of_bits, of_size, patterns, plan
@@ -24,6 +26,17 @@ from gguf_bench.store import Store
 from tests import quantize_sources as sources
 from tests import tiny_models
 from tests.test_quantize import Heard, give_scores, local, sha256
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def measured_once(own_folders: None, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured of a source is kept for all tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
 
 
 @pytest.fixture
@@ -34,7 +47,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture(scope="module")
 def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Llama of F32 that reads bytes."""
-    return tiny_models.llama(tmp_path_factory.mktemp("dense") / "dense-F32.gguf", n_layers=9)
+    return tiny_models.llama(tmp_path_factory.mktemp("dense") / "dense-F32.gguf", n_layers=3)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +100,7 @@ def test_of_many_tensors_the_choice_is_as_good_as_any_can_be(share: float) -> No
     )
     used = sum(size[place] for size, place in zip(sizes, picked, strict=True))
     assert 0.999 * budget <= used <= budget
-    assert bound * 0.999 <= error <= bound * 1.002
+    assert bound <= error <= bound * 1.006
 
 
 def test_one_choice_alone_is_taken() -> None:
@@ -193,6 +206,25 @@ def test_what_is_no_number_of_bits(typed: str) -> None:
         of_bits(typed)
 
 
+def test_layers_that_are_alike_are_measured_together() -> None:
+    names = [f"blk.{layer}.{kind}.weight" for kind in ("attn_q", "ffn_up") for layer in range(31)]
+    groups = grouped([*names, "token_embd.weight"])
+    assert sorted(name for group in groups for name in group) == sorted([*names, "token_embd.weight"])
+    assert [len(group) for group in groups] == [1, *2 * [1, 1, 6, 7, 7, 7, 1, 1]]
+    assert groups[3] == [f"blk.{layer}.attn_q.weight" for layer in range(2, 8)]
+    assert all(len(group) == 1 for group in grouped(f"blk.{layer}.attn_q.weight" for layer in range(8)))
+
+
+def test_the_quick_divergence_is_the_exact_one() -> None:
+    random = np.random.default_rng(0)
+    expected = random.normal(0, 3, (5, 999)).astype(np.float32)
+    expected[2, 7] = -np.inf
+    for size in (1e-3, 0.1, 3):
+        logits = (expected + random.normal(5, size, expected.shape)).astype(np.float32)
+        exact = compared(expected, logits, np.zeros(5, int))["divergence"].mean()
+        assert divergence(expected, logits) == pytest.approx(exact, rel=1e-2, abs=1e-8)
+
+
 # --- whole files ---
 
 
@@ -208,7 +240,7 @@ def made(store: Store, source: Path, target: Target, folder: Path, **options: An
 
 def test_a_file_comes_to_its_target_and_the_plan_to_the_file(dense: Path, store: Store, tmp_path: Path) -> None:
     heard = Heard()
-    for n_bytes in (250_000, 300_000, 450_000, 700_000):
+    for n_bytes in (110_000, 200_000):
         target = Target(f"{n_bytes}B", file_bytes=n_bytes)
         planned = prepare.planned_for_size(local(dense), target, store)
         path = prepare.quantize_to_size(local(dense), target, store, folder=tmp_path, progress=heard)
@@ -223,11 +255,11 @@ def test_a_file_comes_to_its_target_and_the_plan_to_the_file(dense: Path, store:
 
 
 def test_bits_per_weight_are_met(dense: Path, store: Store, tmp_path: Path) -> None:
-    for bits in ("5.5", "8"):
-        path = made(store, dense, of_bits(bits), tmp_path)
-        row = store.artifact(sha256(path))
-        assert row is not None
-        assert 0.99 * float(bits) <= row["bits_per_weight"] <= float(bits)
+    path = made(store, dense, of_bits("5.5"), tmp_path)
+    assert path.name == "dense-5.50bpw.gguf"
+    row = store.artifact(sha256(path))
+    assert row is not None
+    assert 0.99 * 5.5 <= row["bits_per_weight"] <= 5.5
 
 
 def test_experts_with_an_importance_matrix(
@@ -255,16 +287,16 @@ def test_types_that_are_given_are_kept_and_layers_pruned(dense: Path, store: Sto
         "prune_layers": (1, 4),
         "override_kv": (("general.name", "Quell"),),
     }
-    path = made(store, dense, Target("x", file_bytes=300_000), tmp_path, **options)
+    path = made(store, dense, Target("x", file_bytes=130_000), tmp_path, **options)
     planned = prepare.planned_for_size(
         local(dense),
-        Target("x", file_bytes=300_000),
+        Target("x", file_bytes=130_000),
         store,
         options=QuantizeOptions(**options),
     )
     assert planned.file_bytes == path.stat().st_size
     found = read_header(path)
-    assert found.n_layers == 7
+    assert found.n_layers == 2
     assert {tensor.type for tensor in found.tensors if "attn_v" in tensor.name} == {"Q8_0"}
     assert len({tensor.type for tensor in found.tensors if tensor.name.endswith("attn_q.weight")} - {"F32"}) >= 1
 
@@ -273,17 +305,17 @@ def test_a_model_that_cannot_be_run_is_weighed_alike_and_told(tmp_path: Path, st
     """Without a vocabulary no text can be read."""
     source = sources.moe(tmp_path / "moe-F16.gguf")
     heard = Heard()
-    target = Target("1MB", file_bytes=10**6)
+    target = Target("1500kB", file_bytes=1_500_000)
     path = prepare.quantize_to_size(local(source), target, store, folder=tmp_path / "out", progress=heard)
-    assert 990_000 <= path.stat().st_size <= 10**6
+    assert 1_485_000 <= path.stat().st_size <= 1_500_000
     assert any(line.startswith("NOTE: all tensors are taken to be equally sensitive") for line in heard.lines)
 
 
 def test_a_model_in_parts_becomes_one_file(tmp_path: Path, store: Store) -> None:
     source = sources.moe(tmp_path / "moe-F16.gguf", tensors_a_part=9)
-    path = made(store, source, Target("1MB", file_bytes=10**6), tmp_path / "out")
-    planned = prepare.planned_for_size(local(source), Target("1MB", file_bytes=10**6), store)
-    assert path.name == "moe-1MB.gguf"
+    path = made(store, source, Target("1500kB", file_bytes=1_500_000), tmp_path / "out")
+    planned = prepare.planned_for_size(local(source), Target("1500kB", file_bytes=1_500_000), store)
+    assert path.name == "moe-1500kB.gguf"
     assert path.stat().st_size == planned.file_bytes
 
 
@@ -307,11 +339,11 @@ def test_what_predictions_depend_on_gets_the_bits(tmp_path: Path, store: Store) 
 
 
 def test_the_plan_is_stored_and_makes_the_same_file_again(dense: Path, store: Store, tmp_path: Path) -> None:
-    target = Target("300kB", file_bytes=300_000)
+    target = Target("130kB", file_bytes=130_000)
     path = made(store, dense, target, tmp_path)
     made_with = provenance.chain(str(path), store)[0].made_with
     types = made_with["options"]["tensor_types"]
-    assert made_with["options"]["size_target"] == "300kB"
+    assert made_with["options"]["size_target"] == "130kB"
     again = tmp_path / "again"
     words = [word for pattern, kind in types for word in ("--tensor-type", f"{pattern}={kind.lower()}")]
     arguments = ["--db", str(tmp_path / "r.db"), "quantize", str(dense), "-q", made_with["type"], *words]
@@ -321,40 +353,40 @@ def test_the_plan_is_stored_and_makes_the_same_file_again(dense: Path, store: St
 
 
 def test_what_is_there_is_kept_and_scores_are_not_replaced(dense: Path, store: Store, tmp_path: Path) -> None:
-    target = Target("300kB", file_bytes=300_000)
+    target = Target("130kB", file_bytes=130_000)
     path = made(store, dense, target, tmp_path)
     before = path.stat().st_mtime_ns
     assert made(store, dense, target, tmp_path) == path
     assert path.stat().st_mtime_ns == before
     give_scores(store, sha256(path))
-    with pytest.raises(QuantizeError, match=r"dense-300kB\.gguf has scores"):
+    with pytest.raises(QuantizeError, match=r"dense-130kB\.gguf has scores"):
         made(store, dense, target, tmp_path, tensor_types=(("attn_q", "Q8_0"),))
     assert made(store, dense, target, tmp_path) == path
 
 
 def test_a_quantized_source_needs_to_be_allowed(dense: Path, store: Store, tmp_path: Path) -> None:
-    first = made(store, dense, Target("450kB", file_bytes=450_000), tmp_path)
-    target = Target("300kB", file_bytes=300_000)
+    first = made(store, dense, Target("200kB", file_bytes=200_000), tmp_path)
+    target = Target("130kB", file_bytes=130_000)
     with pytest.raises(QuantizeError, match="--allow-requantize"):
         made(store, first, target, tmp_path / "out")
     second = made(store, first, target, tmp_path / "out", allow_requantize=True)
-    assert 297_000 <= second.stat().st_size <= 300_000
+    assert 128_700 <= second.stat().st_size <= 130_000
 
 
 # --- the command ---
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(dense: Path, tmp_path: Path) -> None:
-    arguments = ["--db", str(tmp_path / "r.db"), "quantize", str(dense), "--target-size", "300kB", "--dry-run"]
+    arguments = ["--db", str(tmp_path / "r.db"), "quantize", str(dense), "--target-size", "130kB", "--dry-run"]
     shown = CliRunner().invoke(cli, [*arguments, "-o", str(tmp_path / "out"), "--json"])
     assert shown.exit_code == 0, shown.output
     found = json.loads(shown.stdout)
-    assert found["target"] == "300KB"
-    assert 297_000 <= found["file_bytes"] <= 300_000
+    assert found["target"] == "130KB"
+    assert 128_700 <= found["file_bytes"] <= 130_000
     assert found["tensors"]["output_norm.weight"]["type"] == "F32"
     assert not (tmp_path / "out").exists()
     lines = CliRunner().invoke(cli, arguments).stdout.splitlines()
-    assert lines[0].startswith("300KB: 0.2")
+    assert lines[0].startswith("130KB: 0.12")
     assert any(line.strip().startswith("ffn_down") for line in lines)
 
 
@@ -376,10 +408,10 @@ def test_what_contradicts_a_target_is_a_usage_error(typed: str, says: str, dense
 
 
 def test_a_target_that_cannot_be_met_is_one_line(dense: Path, tmp_path: Path) -> None:
-    arguments = ["--db", str(tmp_path / "r.db"), "quantize", str(dense), "--target-size", "100kB"]
+    arguments = ["--db", str(tmp_path / "r.db"), "quantize", str(dense), "--target-size", "50kB"]
     refused = CliRunner().invoke(cli, [*arguments, "-o", str(tmp_path / "out")])
     assert refused.exit_code == 1
     assert re.search(
-        r"^Error: 100KB cannot be met: .* [\d.]+ MiB at least and [\d.]+ MiB at most$", refused.stderr, re.M
+        r"^Error: 50KB cannot be met: .* [\d.]+ MiB at least and [\d.]+ MiB at most$", refused.stderr, re.M
     )
     assert not (tmp_path / "out").exists()
