@@ -251,6 +251,7 @@ def test_leaderboards_show_it_beside_the_score(
     shown = capsys.readouterr().out
     lines = shown.splitlines()
     assert max(map(len, lines)) <= 80
+    assert any(line.split()[-3:] == ["div", "Exact", "Docs/min"] for line in lines)
     row = next(line.split() for line in lines if line.split()[:2] == ["zorp_3b", "Q8_0"])
     assert row[-3] == "0.1250"
     other = next(line.split() for line in lines if line.split()[:2] == ["zorp_3b", "Q4_K_M"])
