@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -36,6 +37,8 @@ def report(state: State, run_ids: tuple[int, ...], output: Path) -> None:
     from gguf_bench.paths import from_home
     from gguf_bench.report import write_report
 
+    # Read where numpy is imported: its products are small here, and threads that wait take the core that draws.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     target = from_home(output)
     runs = write_report(run_ids, lambda: state.existing_store, target)
     click.echo(target)
