@@ -12,6 +12,9 @@ from gguf_bench.catalog import load_catalog
 from gguf_bench.catalog_add import add_entry
 from gguf_bench.errors import CatalogError
 
+KEPT_BLANKS = "a:\n  one:\n    name: org/one\n    template_kwargs:\n      chat_template: |+\n        x\n\n\nb: []\n"
+"""Empty lines that belong to a value: an entry above them would take them away."""
+
 VALUES = {"name": "acme/tiny-1", "parameters": "135M", "context": 2048, "license": "apache-2.0", "gated": True}
 ENTRY = """\
   tiny:
@@ -106,6 +109,7 @@ def test_a_key_that_looks_like_something_else_is_quoted(tmp_path: Path, key: str
         ("{a: {one: {name: org/one}}}\n", "a", "tiny", "is written in braces"),
         ("a: {one: {name: org/one}}\n", "a", "tiny", "only lists keys, or is written in braces"),
         ("a:\n  one:\n    name: org/one\n...\n", "b", "tiny", "cannot be put into the group 'b' as lines; put it"),
+        (KEPT_BLANKS, "a", "tiny", "cannot be put into the group 'a' as lines"),
         ("a:\n  one: {}\n", "a", "tiny", "model 'one', key 'name': missing"),
         (REST, "first", "baseline_null", "is no name for a key"),
         (REST, "baselines", "tiny", "is no name for a group"),
