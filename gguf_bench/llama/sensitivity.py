@@ -29,6 +29,9 @@ Array = np.ndarray[Any, Any]
 UNPREDICTED = 4
 """One in so many of a chunk's tokens, the first ones, has too little before it to be predicted."""
 
+MOST_CHARACTERS = 32
+"""More than a token has on average: so much of the text is split into tokens, since all of it may take long."""
+
 SLAB_VALUES = 1 << 22
 """How much of a weight is quantized at a time."""
 
@@ -120,10 +123,10 @@ class Probe:
         hears (groups of weights done, in all). Raises ModelError where the text is too short or the model computes no
         numbers.
         """
-        chunks = chunks_of(self._model, text, self._n_ctx)
-        if not len(chunks):
+        middle = len(text) // 2
+        chunk = chunks_of(self._model, text[middle : middle + MOST_CHARACTERS * self._n_ctx], self._n_ctx)[:1]
+        if not len(chunk):
             raise ModelError(f"the text is shorter than {self._n_ctx} tokens")
-        chunk = chunks[len(chunks) // 2][None]
         expected = self._predictions(chunk, ()).copy()
         groups = grouped(self._worsening.seen)
         found: dict[str, float] = {}
