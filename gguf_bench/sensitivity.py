@@ -21,7 +21,7 @@ from gguf_bench.gguf_header import read_header
 from gguf_bench.paths import written_whole
 from gguf_bench.progress import SILENT, Progress
 from gguf_bench.records import GgufFile, QuantizeOptions
-from gguf_bench.size_target import FILE_TYPES, Choice, Measured, Tensor
+from gguf_bench.size_target import CANDIDATES, Choice, Measured, Tensor
 from gguf_bench.texts import Text
 
 CHUNK_TOKENS = 128
@@ -34,7 +34,7 @@ METHOD = 1
 def key(source: GgufFile, options: QuantizeOptions, imatrix_sha256: str | None, text: Text) -> str:
     """Names what is measured by all that decides it."""
     wanted = asdict(options) | {"imatrix": imatrix_sha256, "imatrix_name": options.imatrix, "n_threads": 0}
-    what = [METHOD, source.sha256, wanted, text.sha256, CHUNK_TOKENS, list(FILE_TYPES), llama_build.installed_version()]
+    what = [METHOD, source.sha256, wanted, text.sha256, CHUNK_TOKENS, list(CANDIDATES), llama_build.installed_version()]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
@@ -53,7 +53,7 @@ def measure(
         "job": "sensitivity",
         "path": str(source.path),
         "options": asdict(options),
-        "candidates": list(FILE_TYPES),
+        "candidates": list(CANDIDATES),
         "n_layers": header.n_layers,
         "text": text.text,
         "n_ctx": min(CHUNK_TOKENS, source.context_train),

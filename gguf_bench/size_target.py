@@ -41,6 +41,8 @@ FILE_TYPES: Mapping[str, str] = {
 
 Ternary types, MXFP4 and NVFP4 are left out: they are for models that were trained so.
 """
+CANDIDATES = (*FILE_TYPES, "F16")
+"""What a tensor can become, where it is larger."""
 
 Array = np.ndarray[Any, Any]
 
@@ -185,7 +187,7 @@ def plan(measured: Measured, target: Target) -> SizePlan:
             f" and {_in_words(measured, target, most + used, up=False)} at most"
         )
     errors = [np.array([choice.error for choice in tensor.choices]) for tensor in tensors]
-    picked = choose(sizes, errors, budget)
+    picked = choose(sizes, errors, budget, math.ceil(CLOSE * wanted) - used)
     chosen = {tensor.name: tensor.choices[place] for tensor, place in zip(tensors, picked, strict=True)}
     free = frozenset(tensor.name for tensor in tensors if len(tensor.choices) > 1)
     used += sum(int(size[place]) for size, place in zip(sizes, picked, strict=True))
@@ -217,12 +219,30 @@ def _file_type(tensors: Sequence[Tensor], picked: Sequence[int]) -> Quant:
     return QUANTS[FILE_TYPES[weights.most_common(1)[0][0]]]
 
 
-def choose(sizes: Sequence[Array], errors: Sequence[Array], budget: int) -> list[int]:
+def choose(sizes: Sequence[Array], errors: Sequence[Array], budget: int, least: int = 0) -> list[int]:
     """For each tensor the place of the choice it gets: sizes add up to at most `budget`, errors to as little as can be.
 
-    `sizes` and `errors` have an array a tensor. Goes through the tensors, the largest first, and keeps the ways to
-    begin that no other one beats in both size and error; of more than MOST_STATES the best of each of as many ranges
-    of size, so that memory and time are bounded. The smallest choices have to fit.
+    `sizes` and `errors` have an array a tensor. Where less than `least` would be used, another choice is taken that
+    uses as much, if there is one. The smallest choices have to fit.
+    """
+    picked = _choose(sizes, errors, budget)
+    if _total(sizes, picked) < least:
+        fuller = _choose(sizes, errors, budget, least)
+        if _total(sizes, fuller) >= least:
+            return fuller
+    return picked
+
+
+def _total(sizes: Sequence[Array], picked: Sequence[int]) -> int:
+    return sum(int(size[place]) for size, place in zip(sizes, picked, strict=True))
+
+
+def _choose(sizes: Sequence[Array], errors: Sequence[Array], budget: int, least: int | None = None) -> list[int]:
+    """The choice of least error that uses `least`; of least error at all where that is None.
+
+    Goes through the tensors, the largest first, and keeps the ways to begin: without `least` those that no other one
+    beats in both size and error. Of more than MOST_STATES the best of each of as many ranges of size, so that memory
+    and time are bounded.
     """
     order = sorted(range(len(sizes)), key=lambda place: -int(sizes[place].max()))
     rest = sum(int(sizes[place].min()) for place in order)
@@ -236,16 +256,19 @@ def choose(sizes: Sequence[Array], errors: Sequence[Array], budget: int) -> list
         costs = (error[:, None] + cost).ravel()
         kept = np.flatnonzero(totals + rest <= budget)
         kept = kept[np.lexsort((costs[kept], totals[kept]))]
-        ahead = np.minimum.accumulate(costs[kept])
-        kept = kept[np.concatenate(([True], costs[kept][1:] < ahead[:-1]))]
+        if least is None:
+            ahead = np.minimum.accumulate(costs[kept])
+            kept = kept[np.concatenate(([True], costs[kept][1:] < ahead[:-1]))]
         if len(kept) > MOST_STATES:
             first, last = int(totals[kept[0]]), int(totals[kept[-1]])
             ranges = (totals[kept] - first) * MOST_STATES // (last - first + 1)
-            kept = kept[np.concatenate((ranges[1:] != ranges[:-1], [True]))]  # the last of a range has the least error
+            by_error = np.lexsort((costs[kept], ranges))
+            kept = kept[by_error[np.unique(ranges[by_error], return_index=True)[1]]]
         total, error = totals[kept], costs[kept]
         steps.append((*np.divmod(kept, len(size)),))
+    wanted = np.flatnonzero(total >= (least or 0))
+    state = int(wanted[np.argmin(error[wanted])] if len(wanted) else np.argmin(error))
     picked = [0] * len(sizes)
-    state = len(total) - 1
     for place, (before, choice) in zip(reversed(order), reversed(steps), strict=True):
         picked[place], state = int(choice[state]), int(before[state])
     return picked

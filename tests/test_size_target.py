@@ -103,6 +103,26 @@ def test_of_many_tensors_the_choice_is_as_good_as_any_can_be(share: float) -> No
     assert bound <= error <= bound * 1.006
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_what_is_asked_for_is_used_where_that_is_possible(seed: int) -> None:
+    """Though less would do: here a larger choice is no better, or worse."""
+    random = np.random.default_rng(seed)
+    sizes = [np.sort(random.integers(1, 100, 4)) * 32 for _ in range(4)]
+    errors = [random.uniform(0, 1, 4) for _ in range(4)]
+    budget = int(0.9 * sum(size.max() for size in sizes))
+    ways = [
+        (
+            sum(size[place] for size, place in zip(sizes, places, strict=True)),
+            sum(error[place] for error, place in zip(errors, places, strict=True)),
+        )
+        for places in itertools.product(range(4), repeat=4)
+    ]
+    possible = [error for size, error in ways if 0.99 * budget <= size <= budget]
+    picked = choose(sizes, errors, budget, int(0.99 * budget) + 1)
+    error = sum(error[place] for error, place in zip(errors, picked, strict=True))
+    assert error == pytest.approx(min(possible or [error for size, error in ways if size <= budget]))
+
+
 def test_one_choice_alone_is_taken() -> None:
     assert choose([np.array([64])], [np.array([0.0])], 64) == [0]
 
