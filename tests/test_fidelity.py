@@ -28,7 +28,7 @@ from gguf_bench.measure import fidelity
 from gguf_bench.progress import Silent
 from gguf_bench.quants import Quant, quant
 from gguf_bench.records import ModelSpec
-from gguf_bench.report.found import Found, printable_row
+from gguf_bench.report.found import Found
 from gguf_bench.report.gather import gather
 from gguf_bench.report.tables import board
 from gguf_bench.report.words import board_note
@@ -282,7 +282,7 @@ def test_a_report_has_it_in_its_leaderboard(scored: Path) -> None:
 
     def shown() -> tuple[list[str], list[list[str]], str]:
         comparison = results.comparison([1], store)
-        found = Found(comparison, gather(comparison, store), [printable_row(row) for row in comparison.leaderboard])
+        found = Found(comparison, gather(comparison, store))
         table = board(found)
         cells = [[cell.text for cell in row.cells] for row in table.rows]
         return [column.title for column in table.columns], cells, board_note(found)
