@@ -2,11 +2,12 @@
 #   PYTHON=python3.12   another python than python3
 #   CUDA=1              build llama.cpp for CUDA (CUDA=0: for the CPU again)
 PYTHON ?= python3
+FUZZ_INPUTS ?= 10000
 RUN := .venv/bin/python -m
 SETUP = @$(PYTHON) scripts/install.py $(if $(filter 1,$(CUDA)),--cuda) $(if $(filter 0,$(CUDA)),--no-cuda)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check parity fix docs wheel clean
+.PHONY: help demo test check parity fuzz fix docs wheel clean
 
 help:  ## say what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | sort | awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -35,6 +36,11 @@ parity:  ## compare the converter with llama.cpp's own, byte for byte (sets up t
 	$(SETUP) --extra test
 	$(RUN) scripts.parity
 	$(RUN) scripts.parity_lora
+
+fuzz:  ## try 10,000 damaged inputs on everything that reads what a stranger wrote (FUZZ_INPUTS=500 tries fewer)
+	$(SETUP) --extra test
+	$(RUN) tests.fuzz --inputs $(FUZZ_INPUTS)
+	FUZZ_INPUTS=$(FUZZ_INPUTS) $(RUN) pytest --timeout 7200 tests/fuzz/test_properties.py
 
 fix:  ## mend what can be mended by itself: lint, formatting, generated docs
 	$(SETUP) --extra test

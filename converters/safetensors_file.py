@@ -51,7 +51,9 @@ def read_header(path: Path) -> list[Tensor]:
         raise CheckpointFileError(path, f"its header is not JSON ({error}); download it again") from error
     if not isinstance(entries, dict):
         raise CheckpointFileError(path, "its header is not a JSON object; download it again")
-    entries.pop("__metadata__", None)
+    notes = entries.pop("__metadata__", None) or {}
+    if not (isinstance(notes, dict) and all(isinstance(value, str) for value in notes.values())):
+        raise CheckpointFileError(path, "its __metadata__ is no object of texts; download it again")
 
     spans = []
     for name, entry in entries.items():

@@ -24,14 +24,19 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+MAX_MESSAGE = 2000
+
 
 class GgufBenchError(Exception):
-    """A known failure. `str()` is one line; `hint`, where there is one, says what to do about it."""
+    """A known failure. `str()` is one line; `hint`, where there is one, says what to do about it.
+
+    Messages repeat names from files that anybody may have made: what does not print (line ends, a terminal's sequences)
+    is escaped, and what is longer than MAX_MESSAGE characters loses its middle.
+    """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = _printable(message), _printable(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
@@ -172,6 +177,14 @@ def one_line(text: str, limit: int = 500) -> str:
     printable = "".join(character if character.isprintable() else " " for character in text[: 10 * limit])
     plain = " ".join(printable.split())
     return plain if len(plain) <= limit else f"{plain[:limit]}…"
+
+
+def _printable(text: str) -> str:
+    if len(text) > MAX_MESSAGE:
+        text = f"{text[: MAX_MESSAGE // 2]} … {text[-MAX_MESSAGE // 2 :]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _last_in_log(log_lines: list[str]) -> str:
