@@ -74,7 +74,7 @@ def _measured_by_a_child(
     judged, sensitivities = None, None
     bar, done = progress.bar("errors of types", None, "tensors"), 0
     try:
-        with Child(job, what=f"measuring {source.path.name}", patience_seconds=patience("load", 0)) as child:
+        with Child(job, what=f"measuring {source.path.name}") as child:
             for event in child.events():
                 match event["event"]:
                     case "stepped_down":
