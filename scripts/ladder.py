@@ -2,8 +2,9 @@
 
     python -m scripts.ladder STORE MODEL [-o docs/ladder.svg]
 
-MODEL is a pattern as in SQL's `like` for the names of the contenders ("SmolLM2%"). Prints the same as a table in
-Markdown. Files whose divergence was not measured (`gguf-bench fidelity`) are left out.
+MODEL is a pattern as in SQL's `like` for the names of the contenders ("%smollm2%"). Prints the same as a table in
+Markdown. A file that was scored more than once stands with the score of most documents; files whose divergence was not
+measured (`gguf-bench fidelity`) are left out.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from typing import Any
 import vl_convert
 
 ROWS = """
-select quant, size_bytes, bits_per_weight, kl_divergence, top1_agreement, n_documents, eps_score, eps_score_low,
-       eps_score_high, json_extract(made_with, '$.imatrix_sha256') is not null as has_imatrix
-from eps_scores join artifacts on artifacts.sha256 = file_sha256
-where model like ? and eps_scores.status = 'finished' and kl_divergence is not null
+select scores.quant, scores.size_bytes, scores.bits_per_weight, kl_divergence, top1_agreement, max(n_documents) as n,
+       eps_score, eps_score_low, eps_score_high, json_extract(made_with, '$.imatrix_sha256') is not null as has_imatrix
+from eps_scores scores join artifacts on artifacts.sha256 = file_sha256
+where model like ? and scores.status = 'finished' and kl_divergence is not null
 group by file_sha256
-order by size_bytes desc
+order by scores.size_bytes desc
 """
 PLAIN, WITH_IMATRIX = "plain", "importance matrix"
 COLOURS = {PLAIN: "#1f5fbf", WITH_IMATRIX: "#c2570c"}
@@ -39,12 +40,12 @@ def main() -> None:
     if not rows:
         raise SystemExit(f"no finished contender of {options.store} is like {options.model!r} and has a KL divergence")
     options.output.write_text(vl_convert.vegalite_to_svg(spec(rows), vl_version="6.1"))
-    print("| type | MiB | bits a weight | KL divergence | same top token % | EPS score [95 %] |")
-    print("| --- | --: | --: | --: | --: | --- |")
+    print("| type | MiB | bits a weight | KL divergence | same top token % | EPS score [95 %] | n |")
+    print("| --- | --: | --: | --: | --: | --- | --: |")
     for row in rows:
         print(
             f"| {row['label']} | {row['mib']:.0f} | {row['bits']:.2f} | {row['kl']:.4f} | {row['top1']:.1f} "
-            f"| {row['score']:.1f} [{row['low']:.1f}, {row['high']:.1f}] |"
+            f"| {row['score']:.1f} [{row['low']:.1f}, {row['high']:.1f}] | {row['n']} |"
         )
 
 
@@ -61,6 +62,7 @@ def point(row: sqlite3.Row) -> dict[str, Any]:
         "score": 100 * row["eps_score"],
         "low": 100 * row["eps_score_low"],
         "high": 100 * row["eps_score_high"],
+        "n": row["n"],
     }
 
 
