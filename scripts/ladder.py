@@ -67,7 +67,13 @@ def point(row: sqlite3.Row) -> dict[str, Any]:
 
 
 def spec(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    across = {"field": "mib", "type": "quantitative", "title": "size, MiB", "scale": {"zero": False, "padding": 16}}
+    across = {
+        "field": "mib",
+        "type": "quantitative",
+        "title": "size, MiB",
+        "scale": {"zero": False, "padding": 45},
+        "axis": {"tickCount": 6},
+    }
     colour = {
         "field": "kind",
         "type": "nominal",
@@ -76,14 +82,14 @@ def spec(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "legend": {"orient": "top"},
     }
     names = {
-        "mark": {"type": "text", "dy": -10, "fontSize": 10, "fill": "#333"},
+        "mark": {"type": "text", "align": "left", "baseline": "middle", "dx": 8, "fontSize": 11, "fill": "#333"},
         "encoding": {"text": {"field": "quant"}},
     }
     dots = {"mark": {"type": "point", "filled": True, "size": 60, "opacity": 1}, "encoding": {"color": colour}}
 
     def panel(field: str, title: str, scale: dict[str, Any], *more: dict[str, Any]) -> dict[str, Any]:
         up = {"field": field, "type": "quantitative", "title": title, "scale": scale}
-        return {"width": 380, "height": 300, "encoding": {"x": across, "y": up}, "layer": [*more, dots, names]}
+        return {"width": 380, "height": 340, "encoding": {"x": across, "y": up}, "layer": [*more, dots, names]}
 
     intervals = {
         "mark": {"type": "rule", "opacity": 0.5},
@@ -98,7 +104,7 @@ def spec(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "background": "white",
         "config": {"font": "sans-serif", "view": {"stroke": None}, "axis": {"gridColor": "#e5e5e5", "domain": False}},
         "hconcat": [
-            panel("kl", "KL divergence, nats (logarithmic)", {"type": "log"}),
+            panel("kl", "KL divergence, nats (logarithmic)", {"type": "log", "padding": 12}),
             panel("score", "EPS score, % (bars: 95 % intervals)", {"zero": False}, intervals),
         ],
     }
