@@ -16,9 +16,9 @@ from typing import Any
 
 import llama_cpp
 import numpy as np
-from llama_cpp._ggml import libggml
 
 from gguf_bench.errors import ModelError
+from gguf_bench.llama.ggml import function
 
 Array = np.ndarray[Any, Any]
 
@@ -65,16 +65,6 @@ class _InitParams(ctypes.Structure):
     _fields_ = (("mem_size", ctypes.c_size_t), ("mem_buffer", ctypes.c_void_p), ("no_alloc", ctypes.c_bool))
 
 
-def _function(name: str, result: Any, *arguments: Any) -> Any:
-    """A function of libggml that llama-cpp-python has not declared."""
-    try:
-        function = libggml[name]  # not an attribute: those are shared, and somebody else may declare them otherwise
-    except AttributeError as error:
-        raise _other(f"it has no function {name}") from error
-    function.restype, function.argtypes = result, arguments
-    return function
-
-
 def _other(found: str) -> ModelError:
     return ModelError(
         f"this llama.cpp ({llama_cpp.__version__}) lays tensors out in another way than gguf-bench knows: {found}",
@@ -92,13 +82,13 @@ def tensor_operations(layout: type[ctypes.Structure] = Tensor) -> Operations:
     that we read has to be what it was made with. Raises ModelError that names the first one that is not.
     """
     pointer, size, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64
-    actual = _function("ggml_tensor_overhead", size)() - OBJECT_BYTES
+    actual = function("ggml_tensor_overhead", size)() - OBJECT_BYTES
     if ctypes.sizeof(layout) != actual:
         raise _other(f"ggml_tensor has {actual} bytes, not {ctypes.sizeof(layout)}")
-    new = _function("ggml_new_tensor", pointer, pointer, ctypes.c_int, ctypes.c_int, ctypes.POINTER(number))
-    name_it = _function("ggml_set_name", pointer, pointer, ctypes.c_char_p)
-    describe = _function("ggml_op_desc", ctypes.c_char_p, pointer)
-    get_data = _function("ggml_get_data", pointer, pointer)
+    new = function("ggml_new_tensor", pointer, pointer, ctypes.c_int, ctypes.c_int, ctypes.POINTER(number))
+    name_it = function("ggml_set_name", pointer, pointer, ctypes.c_char_p)
+    describe = function("ggml_op_desc", ctypes.c_char_p, pointer)
+    get_data = function("ggml_get_data", pointer, pointer)
 
     def made(kind: int, name: bytes, *dimensions: int) -> int:
         return int(name_it(new(context, kind, len(dimensions), (number * len(dimensions))(*dimensions)), name))
@@ -109,15 +99,15 @@ def tensor_operations(layout: type[ctypes.Structure] = Tensor) -> Operations:
         rows = made(F32, b"rows", 32, 1, 7)
         chosen = made(I32, b"chosen", 2, 7)
         plain = made(F32, b"plain", 32, 11, 3, 2)
-        product = _function("ggml_mul_mat", pointer, pointer, pointer, pointer)(context, weights, plain)
-        routed = _function("ggml_mul_mat_id", pointer, pointer, pointer, pointer, pointer)(
+        product = function("ggml_mul_mat", pointer, pointer, pointer, pointer)(context, weights, plain)
+        routed = function("ggml_mul_mat_id", pointer, pointer, pointer, pointer, pointer)(
             context, experts, rows, chosen
         )
-        view = _function("ggml_view_2d", pointer, pointer, pointer, number, number, size, size)(
+        view = function("ggml_view_2d", pointer, pointer, pointer, number, number, size, size)(
             context, weights, 16, 4, 128, 256
         )
-        place = _function("ggml_backend_cpu_buffer_type", pointer)()
-        buffer = _function("ggml_backend_alloc_ctx_tensors_from_buft", pointer, pointer, pointer)(context, place)
+        place = function("ggml_backend_cpu_buffer_type", pointer)()
+        buffer = function("ggml_backend_alloc_ctx_tensors_from_buft", pointer, pointer, pointer)(context, place)
         try:
             expected: list[tuple[int, dict[str, Any]]] = [
                 (weights, {"type": F32, "name": b"blk.7.ffn_up_exps.weight", "ne": [32, 5, 3, 2]}),
@@ -136,7 +126,7 @@ def tensor_operations(layout: type[ctypes.Structure] = Tensor) -> Operations:
             if [describe(product), describe(routed)] != [b"MUL_MAT", b"MUL_MAT_ID"] or len(set(operations)) != 2:
                 raise _other("field 'op' of ggml_tensor is not where it was")
         finally:
-            _function("ggml_backend_buffer_free", None, pointer)(buffer)
+            function("ggml_backend_buffer_free", None, pointer)(buffer)
     if not all(0 < operation < 1000 for operation in operations):
         raise _other("field 'op' of ggml_tensor is not where it was")
     return Operations(*operations)
@@ -145,13 +135,13 @@ def tensor_operations(layout: type[ctypes.Structure] = Tensor) -> Operations:
 @contextmanager
 def _context() -> Iterator[int]:
     """A ggml context for a few tensors that have no data yet."""
-    context = _function("ggml_init", ctypes.c_void_p, _InitParams)(_InitParams(1 << 16, None, True))
+    context = function("ggml_init", ctypes.c_void_p, _InitParams)(_InitParams(1 << 16, None, True))
     if not context:
         raise ModelError("llama.cpp has no memory for a few tensors")
     try:
         yield context
     finally:
-        _function("ggml_free", None, ctypes.c_void_p)(context)
+        function("ggml_free", None, ctypes.c_void_p)(context)
 
 
 # --- reading ---
@@ -161,10 +151,10 @@ class Reader:
     """The values of tensors, wherever they are: in place where the CPU can read them, else copied from the device."""
 
     def __init__(self) -> None:
-        self._is_host = _function("ggml_backend_buffer_is_host", ctypes.c_bool, ctypes.c_void_p)
-        self._n_bytes = _function("ggml_nbytes", ctypes.c_size_t, ctypes.c_void_p)
+        self._is_host = function("ggml_backend_buffer_is_host", ctypes.c_bool, ctypes.c_void_p)
+        self._n_bytes = function("ggml_nbytes", ctypes.c_size_t, ctypes.c_void_p)
         size = ctypes.c_size_t
-        self._fetch = _function("ggml_backend_tensor_get", None, ctypes.c_void_p, ctypes.c_void_p, size, size)
+        self._fetch = function("ggml_backend_tensor_get", None, ctypes.c_void_p, ctypes.c_void_p, size, size)
 
     def values(self, address: int) -> Array:
         """The values (ne3, ne2, ne1, ne0) of a tensor of type F32 or I32, good until the callback returns.

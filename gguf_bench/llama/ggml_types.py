@@ -5,33 +5,15 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-import llama_cpp
 import numpy as np
-from llama_cpp._ggml import libggml
 
 from gguf_bench.errors import QuantizeError
 from gguf_bench.gguf_header import BLOCKS
+from gguf_bench.llama.ggml import function, unknown
 
 Array = np.ndarray[Any, Any]
 
 F32 = BLOCKS["F32"][0]
-
-
-def function(name: str, result: Any, *arguments: Any) -> Any:
-    """A function of libggml that llama-cpp-python has not declared. Raises QuantizeError where there is none."""
-    try:
-        found = libggml[name]  # not an attribute: those are shared, and somebody else may declare them otherwise
-    except AttributeError as error:
-        raise _other(f"it has no function {name}") from error
-    found.restype, found.argtypes = result, arguments
-    return found
-
-
-def _other(found: str) -> QuantizeError:
-    return QuantizeError(
-        f"this llama.cpp ({llama_cpp.__version__}) is not the one that gguf-bench knows: {found}",
-        hint="install the llama-cpp-python that gguf-bench asks for: pip install --force-reinstall gguf-bench",
-    )
 
 
 class _Traits(ctypes.Structure):
@@ -51,7 +33,7 @@ class _Traits(ctypes.Structure):
 class Types:
     """Packs and unpacks. Calls of several threads run side by side: ctypes lets go of Python's lock.
 
-    Raises QuantizeError where the loaded library has other types than BLOCKS, or lays out their traits otherwise.
+    Raises ModelError where the loaded library has other types than BLOCKS, or lays out their traits otherwise.
     """
 
     def __init__(self) -> None:
@@ -66,7 +48,7 @@ class Types:
             traits = get_traits(type_number).contents
             known = (name, per_block, block_bytes)
             if (traits.type_name.decode().upper(), traits.blck_size, traits.type_size) != known:
-                raise _other(f"its type {type_number} is not {name}, or of another size")
+                raise unknown(f"has another type {type_number} than {name}, or of another size")
             if traits.to_float:
                 self._to_float[name] = signature(traits.to_float)
 

@@ -14,7 +14,7 @@ import numpy as np
 from gguf_bench.errors import QuantizeError
 from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.gguf_header import BLOCKS, Tensor
-from gguf_bench.llama.ggml_types import function
+from gguf_bench.llama.ggml import function
 from gguf_bench.quantize_options import Override
 
 Array = np.ndarray[Any, Any]

@@ -20,7 +20,7 @@ import numpy as np
 from gguf_bench.errors import ModelError
 from gguf_bench.llama.chunks import ChunkContext, chunks_of
 from gguf_bench.llama.eval_callback import F32, Reader, Tensor, Watcher, name_of, tensor_operations
-from gguf_bench.llama.ggml_types import function
+from gguf_bench.llama.ggml import function
 from gguf_bench.llama.model import Model
 from gguf_bench.llama.tensor_errors import Judge, Judged
 

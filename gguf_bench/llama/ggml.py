@@ -1,0 +1,28 @@
+"""Functions of libggml, ggml's own library, that llama-cpp-python has not declared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llama_cpp
+from llama_cpp._ggml import libggml
+
+from gguf_bench.errors import ModelError
+
+
+def function(name: str, result: Any, *arguments: Any) -> Any:
+    """The function of this name, with the types of its result and arguments. Raises ModelError where there is none."""
+    try:
+        found = libggml[name]  # not an attribute: those are shared, and somebody else may declare them otherwise
+    except AttributeError as error:
+        raise unknown(f"has no function {name}") from error
+    found.restype, found.argtypes = result, arguments
+    return found
+
+
+def unknown(how: str) -> ModelError:
+    """That the library is not the one we know; `how` goes on behind its name."""
+    return ModelError(
+        f"this llama.cpp ({llama_cpp.__version__}) is not the one that gguf-bench knows: it {how}",
+        hint="install the llama-cpp-python that gguf-bench asks for: pip install --force-reinstall gguf-bench",
+    )
