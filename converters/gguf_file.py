@@ -77,7 +77,7 @@ class Keys:
                     out += _packed_array(value)
                 else:
                     out += _packed_value(value_type, value)
-            except (struct.error, TypeError, AttributeError, KeyError, ValueError) as error:
+            except (struct.error, ArithmeticError, TypeError, AttributeError, KeyError, ValueError) as error:
                 problem = f"is {str(value)[:80]!r}, which is no {value_type.name.lower()} ({error})"
                 raise MetadataError(f"{key} {problem}; mend the file it is from") from error
         return bytes(out)

@@ -51,8 +51,8 @@ def read_header(path: Path) -> list[Tensor]:
         raise CheckpointFileError(path, f"its header is not JSON ({error}); download it again") from error
     if not isinstance(entries, dict):
         raise CheckpointFileError(path, "its header is not a JSON object; download it again")
-    notes = entries.pop("__metadata__", None) or {}
-    if not (isinstance(notes, dict) and all(isinstance(value, str) for value in notes.values())):
+    notes = entries.pop("__metadata__", None)
+    if notes is not None and not (isinstance(notes, dict) and all(map(_is_text, notes.values()))):
         raise CheckpointFileError(path, "its __metadata__ is no object of texts; download it again")
 
     spans = []
@@ -99,8 +99,19 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 1 << 63
 
 
+def _is_text(value: Any) -> bool:
+    """Whether it is a string that can be written: JSON may hold half a surrogate pair."""
+    try:
+        value.encode()
+    except (AttributeError, UnicodeEncodeError):
+        return False
+    return True
+
+
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueError("a name occurs twice")
+    if not all(map(_is_text, result)):
+        raise ValueError("a name holds half a surrogate pair")
     return result

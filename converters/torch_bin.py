@@ -85,7 +85,7 @@ def read_bin(path: Path) -> list[Tensor]:
                 raise CheckpointFileError(path, "is of the format before PyTorch 1.6; use a safetensors copy")
             with zipfile.ZipFile(_Bounded(path, file)) as archive:
                 return _tensors(path, _Members(path, file, archive))
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, RuntimeError) as error:
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
         raise CheckpointFileError(
             path,
             f"is not a whole zip archive, as of PyTorch 1.6 ({error}); download it again or use safetensors",

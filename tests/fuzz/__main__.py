@@ -15,18 +15,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.fuzz.run import KEPT, Result, keep, run
+from tests.fuzz.run import KEPT, ROOT, Result, keep, run
 from tests.fuzz.targets import TARGETS
 from tests.fuzz.worker import outcome
 
-HEADS = ("target", "inputs", "seconds", "accepted", "refused", "died", "slowest", "memory", "findings")
+HEADS = ("target", "inputs", "seconds", "accepted", "refused", "died", "slowest", "peak", "findings")
 ROW = "{:12} {:>7} {:>8} {:>9} {:>8} {:>6} {:>8} {:>9} {:>9}"
 
 
 def line(name: str, found: Result) -> str:
     counts = (f"{count:,}" for count in (found.accepted, found.refused, found.died))
-    slowest, memory = f"{found.slowest_seconds:.1f} s", f"+{found.grown_bytes / 2**20:.0f} MiB"
-    return ROW.format(name, f"{found.inputs:,}", f"{found.seconds:.0f}", *counts, slowest, memory, len(found.findings))
+    slowest, peak = f"{found.slowest_seconds:.1f} s", f"{found.peak_bytes / 2**20:.0f} MiB"
+    return ROW.format(name, f"{found.inputs:,}", f"{found.seconds:.0f}", *counts, slowest, peak, len(found.findings))
 
 
 def main() -> int:
@@ -39,14 +39,14 @@ def main() -> int:
     if options.one is not None:
         return max(again(name, options.one) for name in chosen)
     print(ROW.format(*HEADS), flush=True)  # noqa: T201
-    findings = []
+    n_findings = 0
     for name in chosen:
         found = run(name, options.inputs)
         print(line(name, found), flush=True)  # noqa: T201
-        findings += [f"{name} {finding.n}: {finding.what} (kept as {finding.kept})" for finding in found.findings]
-    for finding in findings:
-        print(finding, flush=True)  # noqa: T201
-    return 1 if findings else 0
+        for finding in found.findings:
+            print(f"  {name} {finding.n}: {finding.what} ({finding.kept.relative_to(ROOT)})", flush=True)  # noqa: T201
+        n_findings += len(found.findings)
+    return 1 if n_findings else 0
 
 
 def again(name: str, n: int) -> int:

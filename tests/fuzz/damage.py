@@ -31,6 +31,8 @@ def damage_bytes(data: bytes, dice: random.Random) -> tuple[str, bytes]:
     how = dice.choice(("flip", "set", "cut", "insert", "delete", "swap", "repeat", "digits", "append"))
     place = dice.randrange(len(data) + 1)
     size = dice.choice((1, 2, 4, 8, 30, 100, 1000))
+    if not data:
+        return "insert", dice.randbytes(size)
     if how == "flip":
         changed = bytearray(data)
         for _ in range(dice.choice((1, 1, 2, 8))):

@@ -34,7 +34,8 @@ class Found:
 @dataclass
 class Result:
     """`seconds` is the time on the clock; `died` counts the deaths of contained targets;
-    `grown_bytes` is what the cases took beyond what was loaded."""
+    `peak_bytes` holds
+    what was loaded before the first case, too."""
 
     inputs: int = 0
     accepted: int = 0
@@ -42,7 +43,7 @@ class Result:
     died: int = 0
     seconds: float = 0.0
     slowest_seconds: float = 0.0
-    grown_bytes: int = 0
+    peak_bytes: int = 0
     findings: list[Found] = field(default_factory=list)
 
 
@@ -75,7 +76,7 @@ def _share(name: str, first: int, stop: int, step: int, kept: Path, result: Resu
                     if len(result.findings) >= MAX_FINDINGS:
                         process.kill()
                         break
-                result.grown_bytes = max(result.grown_bytes, told.get("grown_bytes", 0))
+                result.peak_bytes = max(result.peak_bytes, told.get("peak_bytes", 0))
             process.stdout.close()
             code = process.wait()
             log.seek(0)

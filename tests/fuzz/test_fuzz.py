@@ -40,6 +40,21 @@ def test_whatever_is_read_is_accepted_or_refused_in_one_line(name: str, tmp_path
     assert found.refused > 1
 
 
+FOUND = {
+    "checkpoint": (8507,),  # a number that no float32 holds: OverflowError
+    "safetensors": (81, 1904, 3034, 9177),  # taken, although the format does not allow it
+    "pickle": (3359,),  # a member beyond the end of its archive: EOFError
+    "gguf": (40, 42, 125, 258),  # control characters in the message
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_found_once_is_refused(name: str, tmp_path: Path) -> None:
+    """As long as the seeds and the damage stay as they are; where these change, so does what a number stands for."""
+    cases = TARGETS[name].open(tmp_path)
+    assert [worker.outcome(cases, cases.case(n))[0] for n in FOUND[name]] == ["refused"] * len(FOUND[name])
+
+
 def test_a_number_stands_for_the_same_input_each_time(tmp_path: Path) -> None:
     for name, target in TARGETS.items():
         cases = []
@@ -98,7 +113,7 @@ for n in range(int(first), int(stop), int(step)):
     if n == 3:
         os._exit(1)
     print(json.dumps({"n": n, "outcome": "refused", "message": "", "seconds": 0.5}), flush=True)
-print(json.dumps({"grown_bytes": 7}), flush=True)
+print(json.dumps({"peak_bytes": 7}), flush=True)
 """
 
 
@@ -114,7 +129,7 @@ def test_what_ends_its_process_is_found_and_the_next_is_tried(
         (package / "__init__.py").touch()
     monkeypatch.setattr(running, "ROOT", tmp_path / "root")
     found = run(name, 6, kept=tmp_path / "kept")
-    assert (found.inputs, found.refused, found.died, found.grown_bytes) == (6, 4, died, 7)
+    assert (found.inputs, found.refused, found.died, found.peak_bytes) == (6, 4, died, 7)
     assert [finding.n for finding in found.findings] == [2, 3][-n_findings:]
     assert found.findings[-1].what.startswith("hung")
     assert all(finding.kept.read_bytes() for finding in found.findings)

@@ -3,7 +3,7 @@
     python -m tests.fuzz.worker TARGET FIRST STOP STEP
 
 One line of JSON each on standard output: {"start": n} before a case, so that whoever started this knows which one ended
-the process, then what came of it; at last by how much the peak of its memory grew.
+the process, then what came of it; at last the peak of its memory.
 """
 
 from __future__ import annotations
@@ -69,7 +69,6 @@ def main() -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + target.spare_bytes
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        before = _peak_kilobytes()
         for n in range(*map(int, numbers)):
             case = cases.case(n)
             tell(start=n)
@@ -78,7 +77,7 @@ def main() -> None:
             what, message = outcome(cases, case)
             faulthandler.cancel_dump_traceback_later()
             tell(n=n, outcome=what, message=message, seconds=time.process_time() - began)
-    tell(grown_bytes=(_peak_kilobytes() - before) * 1024)
+    tell(peak_bytes=_peak_kilobytes() * 1024)
 
 
 if __name__ == "__main__":
