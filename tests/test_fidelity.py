@@ -35,6 +35,7 @@ from gguf_bench.report.words import board_note
 from gguf_bench.store import Store
 from gguf_bench.texts import MEASUREMENT, Text
 from tests import tiny_models
+from tests.conftest import with_default_signals
 from tests.reported_store import USUAL, reported
 from tests.test_store import GGUF, a_run
 
@@ -463,7 +464,9 @@ def test_ctrl_c_leaves_what_was_measured(wide: ModelSpec, tmp_path: Path) -> Non
             (found,) = connection.execute("select count(*) from fidelity_measurements").fetchone()
         return int(found)
 
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=with_default_signals
+    )
     while n_rows() == 0:
         assert process.poll() is None
         time.sleep(0.01)
