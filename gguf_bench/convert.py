@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from gguf_bench.errors import AdapterFound, CheckpointError
 from gguf_bench.paths import cache_folder
-from gguf_bench.progress import SILENT, Progress
+from gguf_bench.progress import SILENT, Progress, Reached
 from gguf_bench.records import Checkpoint
 
 if TYPE_CHECKING:
@@ -160,14 +160,12 @@ def _told(target: Path, progress: Progress) -> Iterator[Callable[[int, int], Non
     import converters
 
     bar = None
-    done = 0
 
     def advance(bytes_done: int, bytes_total: int) -> None:
-        nonlocal bar, done
+        nonlocal bar
         if bar is None:
-            bar = progress.bar(f"convert {target.name}", bytes_total, "B")
-        bar.advance(bytes_done - done)
-        done = bytes_done
+            bar = Reached(progress.bar(f"convert {target.name}", bytes_total, "B"))
+        bar.at(bytes_done)
 
     try:
         yield advance

@@ -18,7 +18,7 @@ from gguf_bench import llama_build
 from gguf_bench.child import Child, Event, patience
 from gguf_bench.errors import ModelError
 from gguf_bench.offload import after_death, ran_out_of_memory
-from gguf_bench.progress import SILENT, Progress
+from gguf_bench.progress import SILENT, Progress, Reached
 from gguf_bench.texts import Text
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class _Sitting:
     def through(self, job: Mapping[str, Any]) -> Fidelity:
         measured: dict[str, list[list[float]]] = {}
         facts: Event = {}
-        bar, shown, started = self._progress.bar(f"load {self._name}", None, ""), 0, time.monotonic()
+        bar, started = Reached(self._progress.bar(f"load {self._name}", None, "")), time.monotonic()
         try:
             with Child(
                 job, what=f"comparing {self._name}", patience_seconds=patience("load", self._size_bytes)
@@ -161,15 +161,14 @@ class _Sitting:
                         case "loaded":
                             facts, started = event, time.monotonic()
                             bar.close()
-                            bar = self._progress.bar(self._name, event["total"], "tokens")
+                            bar = Reached(self._progress.bar(self._name, event["total"], "tokens"))
                         case "measured":
                             for name, chunks in event["chunks"].items():
                                 measured.setdefault(name, []).extend(chunks)
                         case "done":
                             facts |= {"peak_rss_bytes": event["peak_rss_bytes"]}
                     if "done" in event:
-                        bar.advance(event["done"] - shown)
-                        shown = event["done"]
+                        bar.at(event["done"])
                     if facts:
                         child.patience_seconds = patience(
                             "answer", self._size_bytes, longest_silence_seconds=child.longest_silence_seconds

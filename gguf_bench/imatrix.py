@@ -19,7 +19,7 @@ from gguf_bench.child import Child, Event, patience
 from gguf_bench.errors import ChildDied, ModelError
 from gguf_bench.gguf_header import GgufHeader, read_header
 from gguf_bench.offload import after_death
-from gguf_bench.progress import SILENT, Progress
+from gguf_bench.progress import SILENT, Progress, Reached
 from gguf_bench.records import GgufFile
 from gguf_bench.texts import Text
 
@@ -139,8 +139,7 @@ def _computed_by_a_child(job: Mapping[str, Any], gguf: GgufFile, progress: Progr
 
 def _sit(job: Mapping[str, Any], gguf: GgufFile, offload: list[Event], progress: Progress) -> Event | None:
     loaded = None
-    bar = progress.bar(f"load {gguf.path.name}", 1.0, "")
-    done = 0.0
+    bar = Reached(progress.bar(f"load {gguf.path.name}", 1.0, ""))
     try:
         with Child(
             job, what=f"the importance matrix of {gguf.path.name}", patience_seconds=patience("load", gguf.size_bytes)
@@ -151,19 +150,15 @@ def _sit(job: Mapping[str, Any], gguf: GgufFile, offload: list[Event], progress:
                         offload.append(event)
                     case "stepped_down":
                         progress.say(event["message"])
-                    case "loading":
-                        bar.advance(event["done"] - done)
-                        done = event["done"]
+                    case "loading" | "progress":
+                        bar.at(event["done"])
                     case "loaded":
                         loaded = event
                         bar.close()
                         if event["done"]:
                             progress.say(f"going on behind chunk {event['done']} of {event['total']}")
-                        bar, done = progress.bar("imatrix", event["total"], "chunks"), event["done"]
-                        bar.advance(done)
-                    case "progress":
-                        bar.advance(event["done"] - done)
-                        done = event["done"]
+                        bar = Reached(progress.bar("imatrix", event["total"], "chunks"))
+                        bar.at(event["done"])
                 if loaded is not None:
                     child.patience_seconds = patience(
                         "answer", gguf.size_bytes, longest_silence_seconds=child.longest_silence_seconds

@@ -20,6 +20,18 @@ class Progress(Protocol):
     def say(self, line: str) -> None: ...
 
 
+class Reached:
+    """A bar for work that tells how far it has come, not how much was added: `at` in place of `advance`."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar, self._done = bar, 0.0
+        self.note, self.close = bar.note, bar.close
+
+    def at(self, done: float) -> None:
+        self._bar.advance(done - self._done)
+        self._done = done
+
+
 class SilentBar:
     def advance(self, amount: float) -> None:
         pass

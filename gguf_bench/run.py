@@ -9,7 +9,7 @@ from typing import Any
 from gguf_bench.child import Child, Event, patience
 from gguf_bench.errors import ChildDied
 from gguf_bench.offload import after_death
-from gguf_bench.progress import SILENT, Progress
+from gguf_bench.progress import SILENT, Progress, Reached
 from gguf_bench.records import Answer, Document, Finished, GgufFile, Loaded, ModelSpec, Settings
 from gguf_bench.tasks import Task
 from gguf_bench.tasks.task import prompt_sha256
@@ -80,8 +80,7 @@ def _sit(
     progress: Progress,
 ) -> Iterator[Loaded | Answer | Finished]:
     """What one child says."""
-    loading = progress.bar(f"load {gguf.path.name}", 1.0, "")
-    loaded_share = 0.0
+    loading = Reached(progress.bar(f"load {gguf.path.name}", 1.0, ""))
     load_patience = patience("load", gguf.size_bytes)
     try:
         with (
@@ -95,8 +94,7 @@ def _sit(
                     case "stepped_down":
                         progress.say(event["message"])
                     case "loading":
-                        loading.advance(event["done"] - loaded_share)
-                        loaded_share = event["done"]
+                        loading.at(event["done"])
                     case "loaded":
                         loading.close()
                         child.patience_seconds = _patience(gguf, settings, child)

@@ -19,7 +19,7 @@ from gguf_bench.child import Child, Event, patience
 from gguf_bench.errors import ChildDied, ModelError, QuantizeError
 from gguf_bench.gguf_header import read_header
 from gguf_bench.paths import written_whole
-from gguf_bench.progress import SILENT, Progress
+from gguf_bench.progress import SILENT, Progress, Reached
 from gguf_bench.records import GgufFile, QuantizeOptions
 from gguf_bench.size_target import CANDIDATES, Choice, Measured, Tensor
 from gguf_bench.texts import Text
@@ -72,7 +72,7 @@ def _measured_by_a_child(
 ) -> tuple[Event, Mapping[str, float] | None]:
     """The `judged` event, and the sensitivity of each weight by its name in the source."""
     judged, sensitivities = None, None
-    bar, done = progress.bar("errors of types", None, "tensors"), 0
+    bar = Reached(progress.bar("errors of types", None, "tensors"))
     try:
         with Child(job, what=f"measuring {source.path.name}") as child:
             for event in child.events():
@@ -80,12 +80,11 @@ def _measured_by_a_child(
                     case "stepped_down":
                         progress.say(event["message"])
                     case "progress":
-                        bar.advance(event["done"] - done)
-                        done = event["done"]
+                        bar.at(event["done"])
                     case "judged":
                         judged = event
                         bar.close()
-                        bar, done = progress.bar("sensitivity of tensors", None, "groups"), 0
+                        bar = Reached(progress.bar("sensitivity of tensors", None, "groups"))
                         child.patience_seconds = patience("load", source.size_bytes)
                     case "loaded":
                         child.patience_seconds = patience("answer", source.size_bytes)
