@@ -22,7 +22,7 @@ from gguf_bench.errors import QuantizeError
 from gguf_bench.gguf_files import part_name
 from gguf_bench.gguf_header import BLOCKS, read_header
 from gguf_bench.paths import written_whole
-from gguf_bench.progress import SILENT, Progress
+from gguf_bench.progress import SILENT, Progress, Reached
 from gguf_bench.quants import QUANTS, Quant
 from gguf_bench.records import GgufFile, QuantizedSize, QuantizeOptions
 
@@ -121,13 +121,11 @@ class Quantizer:
         """
         with _parts_written_whole(targets, by_prefix=self._options.keep_split) as (prefix, first):
             self._child.send({"file_type": quant.file_type, "target": str(prefix), "result": str(first)})
-            bar = progress.bar(f"quantize {quant.name}", len(self._header.tensors), "tensors")
+            bar = Reached(progress.bar(f"quantize {quant.name}", len(self._header.tensors), "tensors"))
             try:
-                done = 0
                 while (event := self._event("progress", "written"))["event"] == "progress":
-                    bar.advance(event["done"] - done)
+                    bar.at(event["done"])
                     bar.note(event["name"])
-                    done = event["done"]
             finally:
                 bar.close()
         return event

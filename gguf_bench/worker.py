@@ -145,7 +145,7 @@ def quantize(job: Job, emit: Emit, lines: Lines) -> None:
     importances = llama_imatrix.load(options) if options.imatrix is not None else None
     emit("ready", llama_cpp=llama_devices.llama_version(), **(importances.facts if importances else {}))
     source, told = Path(job["source"]), 0.0
-    headers: dict[int, bytes | None] = {}
+    plans: dict[int, llama_quantize.Plan] = {}
 
     def tell(number: int, name: str) -> None:
         nonlocal told
@@ -157,13 +157,10 @@ def quantize(job: Job, emit: Emit, lines: Lines) -> None:
         request = json.loads(line)
         file_type, target = request["file_type"], request["target"]
         if target is None:
-            plan = llama_quantize.plan(source, file_type, options, importances, job["n_layers"])
-            headers[file_type] = llama_quantize.header(source, plan, file_type, options, importances)
+            plan = plans[file_type] = llama_quantize.plan(source, file_type, options, importances, job["n_layers"])
             emit("planned", **asdict(plan))
             continue
-        sha256 = llama_quantize.write(
-            source, Path(target), file_type, options, importances, tell, headers.get(file_type)
-        )
+        sha256 = llama_quantize.write(source, Path(target), file_type, options, importances, tell, plans.get(file_type))
         emit("written", sha256=sha256, **_facts(Path(request["result"])))
 
 

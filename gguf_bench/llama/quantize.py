@@ -28,7 +28,7 @@ _TENSOR = re.compile(
     r"\[\s*(?P<number>\d+)/\s*\d+\] (?P<name>.*?)\s+- \[(?P<shape>[\d, ]+)\], type =\s*(?P<type>\S+), "
     r"(?:size =\s*[\d.]+ MiB -> +[\d.]+ MiB \((?P<new>\S+)\))?"
 )
-_LOW_BITS = ("IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S")
+LOW_BITS = ("IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S")
 """Types that llama.cpp refuses to make of a layer's tensor without importances (tensor_requires_imatrix)."""
 Q2_K_S = 21
 
@@ -82,7 +82,7 @@ def plan(
         if _has_importances(tensor, options, importances, n_layers):
             continue
         is_edge = tensor.name in (OUTPUT, *TOKEN_EMBEDDINGS)
-        low_bits = tensor.new_type in _LOW_BITS or (tensor.new_type == "Q2_K" and file_type == Q2_K_S)
+        low_bits = tensor.new_type in LOW_BITS or (tensor.new_type == "Q2_K" and file_type == Q2_K_S)
         lacking = lacking or tensor.new_type in NEED_IMATRIX or (low_bits and not is_edge)
         if importances is not None and not is_edge:
             uncovered.append(tensor.name)
@@ -106,7 +106,7 @@ def _has_importances(
     return len(found) == wanted
 
 
-def header(
+def _header(
     source: Path, plan: Plan, file_type: int, options: QuantizeOptions, importances: Importances | None
 ) -> bytes | None:
     """How the file that `plan` is of will begin; None where there are several, or layers are left out of it."""
@@ -114,7 +114,7 @@ def header(
         return None
     with closing(GgufSource(source)) as opened:
         types = [(tensor.name, tensor.name, tensor.new_type) for tensor in plan.tensors]
-        return opened.header_of_result(types, file_type, _overrides(options, importances))
+        return opened.header_of_result(types, file_type, overrides(options, importances))
 
 
 def write(
@@ -124,19 +124,20 @@ def write(
     options: QuantizeOptions,
     importances: Importances | None,
     on_tensor: Callable[[int, str], None],
-    begins: bytes | None = None,
+    planned: Plan | None = None,
 ) -> str | None:
     """Quantize `source` to `target` through llama_model_quantize: the bytes are llama-quantize's.
 
     With `options.keep_split`, `target` is what the names of the parts begin with. `on_tensor` hears (number, name) of
     each tensor done, read from the log, which is llama.cpp's only sign of progress. Returns the sha256 of what was
-    written, where it `begins` as foretold by `header`. Raises QuantizeError with llama.cpp's reason.
+    written, where it was `planned` and the plan tells how it begins. Raises QuantizeError with llama.cpp's reason.
     """
 
     def hear(line: str) -> None:
         if found := _TENSOR.match(line):
             on_tensor(int(found["number"]), found["name"])
 
+    begins = None if planned is None else _header(source, planned, file_type, options, importances)
     with nullcontext() if begins is None else HashWritten(target, begins) as hashed:
         _run(source, target, file_type, options, importances, dry_run=False, hear=hear)
     return hashed.sha256 if hashed else None
@@ -164,8 +165,8 @@ def _run(
         params.max_buf_size = options.max_buffer_mib * 2**20
     if importances is not None:
         params.imatrix = _imatrix(importances)
-    if overrides := _overrides(options, importances):
-        params.kv_overrides = _kv_overrides(overrides)
+    if keys := overrides(options, importances):
+        params.kv_overrides = _kv_overrides(keys)
     if options.tensor_types:
         params.tt_overrides = _tensor_overrides(options.tensor_types)
     if options.prune_layers:
@@ -179,7 +180,8 @@ def _run(
         raise QuantizeError(f"llama.cpp cannot quantize {source.name}{log().why()}")
 
 
-def _overrides(options: QuantizeOptions, importances: Importances | None) -> list[Override]:
+def overrides(options: QuantizeOptions, importances: Importances | None) -> list[Override]:
+    """The keys that are set in the file besides those that quantizing sets."""
     if importances is None:
         return [*options.override_kv]
     assert options.imatrix is not None

@@ -18,16 +18,19 @@ from gguf_bench.quantize_options import MAX_TEXT_BYTES, Override
 from gguf_bench.records import QuantizeOptions
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
+Counts = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)
 class Importances:
     """Tensor name -> importance of each column (of each expert, one after the other).
 
-    `datasets` names the texts they were computed on, in `n_chunks` chunks (0: the file does not say).
+    `counts` has the rows that each matrix of a tensor was multiplied with, also of tensors whose importances do not
+    count. `datasets` names the texts they were computed on, in `n_chunks` chunks (0: the file does not say).
     """
 
     weights: Mapping[str, Array]
+    counts: Mapping[str, Counts]
     datasets: Sequence[str]
     n_chunks: int
 
@@ -68,7 +71,8 @@ def load(options: QuantizeOptions) -> Importances:
     weights = {name: values for name, values in found.weights().items() if _counts(name, options)}
     if not weights:
         raise QuantizeError(f"no entry of {options.imatrix} is left by --include-weights and --exclude-weights")
-    return Importances(weights, found.datasets, found.chunk_count)
+    counts = {name: entry.counts for name, entry in found.entries.items()}
+    return Importances(weights, counts, found.datasets, found.chunk_count)
 
 
 def _counts(name: str, options: QuantizeOptions) -> bool:

@@ -25,7 +25,7 @@ from gguf_bench.llama.ggml_types import Types
 from gguf_bench.llama.gguf_source import GgufSource
 from gguf_bench.llama.quantize import PlannedTensor
 from gguf_bench.llama.quantize_imatrix import Importances
-from gguf_bench.quantize_options import NEED_IMATRIX, old_name
+from gguf_bench.quantize_options import old_name
 from gguf_bench.quants import QUANTS
 from gguf_bench.records import QuantizeOptions
 
@@ -35,10 +35,6 @@ Choice = tuple[str, int, float]
 
 SAMPLE_VALUES, LEAST_ROWS = 1 << 16, 32
 """How much of a tensor is judged: so many values, and at least so many rows of it and one of each expert."""
-
-NEEDING_IMPORTANCES = (*NEED_IMATRIX, "IQ3_XXS", "IQ2_S", "IQ1_M")
-"""Types that a tensor without importances does not get: ggml or llama.cpp (tensor_requires_imatrix) would refuse it."""
-
 
 PROBED, PROBED_ERROR = "Q4_0", 0.01
 """The type that sensitivity is measured at, quickly made, and about its error: where it is none of the choices, the one
@@ -73,7 +69,7 @@ class Judge:
     def __init__(self, source: Path, options: QuantizeOptions, importances: Importances | None, n_layers: int) -> None:
         self._path, self._options, self._importances, self._n_layers = source, options, importances, n_layers
         self._found = {tensor.name: tensor for tensor in read_header(source).tensors}
-        self._weighing, self._types = _Weighing(options, importances), Types()
+        self._weighing, self._types = _Weighing(importances), Types()
         self._source = GgufSource(source)
 
     def __enter__(self) -> Judge:
@@ -94,9 +90,7 @@ class Judge:
             quantize.plan(self._path, QUANTS[name].file_type, options, self._importances, self._n_layers).tensors
             for name in ("Q8_0", "Q4_0")
         )
-        overrides = [*options.override_kv]
-        if self._importances is not None:
-            overrides += self._importances.overrides(str(options.imatrix))
+        overrides = quantize.overrides(options, self._importances)
         named = [(tensor.name, old_name(tensor.name, options, self._n_layers)) for tensor in one]
 
         def judged(place: int) -> Judged:
@@ -152,7 +146,7 @@ class Judge:
         yield tensor.type, tensor.size_bytes, 0.0
         for name in candidates:
             n_bytes = PlannedTensor(tensor.name, tensor.shape, tensor.type, name).n_bytes
-            lacks_importances = columns is None and name in NEEDING_IMPORTANCES
+            lacks_importances = columns is None and name in quantize.LOW_BITS
             if n_columns % BLOCKS[name][1] or n_bytes >= tensor.size_bytes or lacks_importances:
                 continue
             lost = sum(
@@ -176,14 +170,9 @@ def _sample(n_columns: int, n_rows: int, n_matrices: int) -> Array:
 class _Weighing:
     """How much each column of each matrix counts, and each matrix of a mixture of experts."""
 
-    def __init__(self, options: QuantizeOptions, importances: Importances | None) -> None:
+    def __init__(self, importances: Importances | None) -> None:
         self._weights: Mapping[str, Array] = {} if importances is None else importances.weights
-        self._counts: Mapping[str, Array] = {}
-        if importances is not None:
-            from gguf_bench import imatrix_file  # gguf takes its time to import
-
-            entries = imatrix_file.read(Path(str(options.imatrix))).entries
-            self._counts = {name: entry.counts for name, entry in entries.items()}
+        self._counts: Mapping[str, Array] = {} if importances is None else importances.counts
 
     def of_columns(self, tensor: Tensor, n_matrices: int) -> Array | None:
         """(matrices, columns), None where nothing is known; llama.cpp passes over importances of another shape."""
