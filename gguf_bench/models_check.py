@@ -19,9 +19,8 @@ from gguf_bench.errors import (
 from gguf_bench.needs import Needs
 from gguf_bench.package import find_package_gguf
 from gguf_bench.progress import SILENT, Progress
+from gguf_bench.quants import DEFAULT_QUANT
 from gguf_bench.records import ModelSpec
-
-DEFAULT_QUANT = "Q4_K_M"
 
 Locked = Callable[[str, str | None], str | None]
 """The commit that a repo at a revision was first pulled at, None where it never was."""

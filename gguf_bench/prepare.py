@@ -28,7 +28,7 @@ from gguf_bench.package import find_package_gguf
 from gguf_bench.paths import cache_folder, require_free_space, require_room
 from gguf_bench.progress import SILENT, Progress
 from gguf_bench.quantize import Quantizer
-from gguf_bench.quants import Quant
+from gguf_bench.quants import DEFAULT_QUANT, Quant
 from gguf_bench.quants import quant as find_quant
 from gguf_bench.records import (
     Checkpoint,
@@ -48,9 +48,6 @@ if TYPE_CHECKING:
 from gguf_bench.texts import Text
 
 Result = TypeVar("Result")
-
-DEFAULT_QUANT = "Q4_K_M"
-"""What a checkpoint is run as when nobody says otherwise."""
 
 EPS = "eps"
 """Instead of the file of an importance matrix: that of the text of the EPS domain that comes with the package."""
@@ -307,10 +304,7 @@ def quantize(
 
     With `folder`, files there are replaced, except those that have scores: that is a QuantizeError.
     """
-    source = _source(spec, store, progress)
-    options = _as_allowed(spec, options)
-    quantize_stage.check(source, options)
-    options = _with_eps_imatrix(spec, source, options, store, progress)
+    source, options = _source_and_options(spec, options, store, progress)
     made = _quantized(source, quants, store, folder, options, progress)
     return [made[quant.name].path for quant in quants]
 
@@ -324,8 +318,7 @@ def planned_sizes(
     progress: Progress = SILENT,
 ) -> list[tuple[Quant, QuantizedSize]]:
     """What `quantize` would come to, smallest first, without writing anything but the converted source."""
-    source = _source(spec, store, progress)
-    options = _with_eps_imatrix(spec, source, _as_allowed(spec, options), store, progress)
+    source, options = _source_and_options(spec, options, store, progress)
     with Quantizer(source, options) as quantizer:
         return _planned(quantizer, quants, progress)
 
@@ -370,11 +363,8 @@ def _chosen(
     """
     from gguf_bench import sensitivity, size_target  # numpy takes its time to import
 
-    source = _source(spec, store, progress)
-    options = _as_allowed(spec, options)
-    quantize_stage.check(source, options)
-    options = _with_eps_imatrix(spec, source, options, store, progress)
-    imatrix_sha256 = store.sha256([Path(options.imatrix).absolute()]) if options.imatrix is not None else None
+    source, options = _source_and_options(spec, options, store, progress)
+    imatrix_sha256 = _imatrix_sha256(options, store)
     text = texts.built_in(texts.CALIBRATION)
     key = sensitivity.key(source, options, imatrix_sha256, text)
     known = cache_folder() / "sensitivity" / f"{source.path.stem}-{key[:12]}.json"
@@ -382,6 +372,16 @@ def _chosen(
     plan = size_target.plan(measured, target)
     types = (*options.tensor_types, *plan.tensor_types)  # the first that fits counts
     return source, plan, replace(options, size_target=target.label, tensor_types=types)
+
+
+def _source_and_options(
+    spec: ModelSpec, options: QuantizeOptions, store: Store, progress: Progress
+) -> tuple[GgufFile, QuantizeOptions]:
+    """What the model is quantized from, and `options` as they are for it. Raises QuantizeError as `check` does."""
+    source = _source(spec, store, progress)
+    options = _as_allowed(spec, options)
+    quantize_stage.check(source, options)
+    return source, _with_eps_imatrix(spec, source, options, store, progress)
 
 
 def _as_allowed(spec: ModelSpec, options: QuantizeOptions) -> QuantizeOptions:
@@ -493,9 +493,13 @@ def _recipe(source: GgufFile, quant: Quant, options: QuantizeOptions, store: Sto
         "type": quant.name,
         "options": {name: value for name, value in own.items() if name not in CHANGES_NO_BYTE},
     }
-    if options.imatrix is not None:
-        recipe["imatrix_sha256"] = store.sha256([Path(options.imatrix).absolute()])
+    if imatrix_sha256 := _imatrix_sha256(options, store):
+        recipe["imatrix_sha256"] = imatrix_sha256
     return recipe
+
+
+def _imatrix_sha256(options: QuantizeOptions, store: Store) -> str | None:
+    return None if options.imatrix is None else store.sha256([Path(options.imatrix).absolute()])
 
 
 def _quantized_paths(

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from gguf_bench.errors import QuantizeError
 
+DEFAULT_QUANT = "Q4_K_M"
+"""What a checkpoint is run as when nobody says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quant:

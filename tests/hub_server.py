@@ -26,7 +26,8 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -453,3 +454,15 @@ def _tree(files: Mapping[str, ServedFile]) -> list[dict[str, Any]]:
             entry["lfs"] = {"oid": file.sha256, "size": file.size, "pointerSize": 134}
         entries.append(entry)
     return entries
+
+
+@contextmanager
+def served_here(monkeypatch: Any, folder: Path) -> Iterator[HubServer]:
+    """A server that this process is pointed at, which works in `folder` meanwhile."""
+    from huggingface_hub import close_session
+
+    monkeypatch.chdir(folder)
+    with HubServer() as running:
+        running.use(monkeypatch, folder / "hf")
+        yield running
+        close_session()

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from huggingface_hub import close_session
 
 from gguf_bench import garbage, hub
 from gguf_bench.cli.commands import cli
@@ -21,18 +20,15 @@ from gguf_bench.paths import cache_folder
 from gguf_bench.records import GgufFile, ModelSpec
 from gguf_bench.store import Store
 from tests.filled_store import RUN
-from tests.hub_server import HubServer
+from tests.hub_server import HubServer, served_here
 
 Run = Callable[..., Result]
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
-    monkeypatch.chdir(tmp_path)
-    with HubServer() as running:
-        running.use(monkeypatch, tmp_path / "hf")
+    with served_here(monkeypatch, tmp_path) as running:
         yield running
-        close_session()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from huggingface_hub import close_session, constants
+from huggingface_hub import constants
 
 from gguf_bench.catalog import load_catalog, shipped_catalog
 from gguf_bench.cli.commands import cli
@@ -17,7 +17,7 @@ from gguf_bench.hub import patience
 from gguf_bench.paths import config_folder
 from gguf_bench.store import Store
 from tests.converters.lora_cases import ADAPTERS, write_adapter
-from tests.hub_server import READER, STRANGER, HubServer
+from tests.hub_server import READER, STRANGER, HubServer, served_here
 from tests.smollm2 import write_json
 
 Run = Callable[..., Result]
@@ -27,11 +27,8 @@ QUANTIZED = ["gguf", "base_model:quantized:bank/odd"]
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
     monkeypatch.setattr(patience, "FIRST_WAIT_SECONDS", 0.01)
-    monkeypatch.chdir(tmp_path)
-    with HubServer() as running:
-        running.use(monkeypatch, tmp_path / "hf")
+    with served_here(monkeypatch, tmp_path) as running:
         yield running
-        close_session()
 
 
 @pytest.fixture

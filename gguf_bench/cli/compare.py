@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gguf_bench.cli.runs import Runs, by_option, note_old_scorers
-from gguf_bench.cli.state import GpuLayers, State, group_option, json_option, pass_state, quant_option
+from gguf_bench.cli.state import SOME_FAILED, GpuLayers, State, group_option, json_option, pass_state, quant_option
 
 if TYPE_CHECKING:
     from gguf_bench.quants import Quant
 
-SOME_FAILED = 3
 MOST_CHARACTERS = 10**9
 
 

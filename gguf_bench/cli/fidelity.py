@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gguf_bench.cli.state import GpuLayers, QuantType, State, chunks_option, json_option, pass_state, quant_option
+from gguf_bench.cli.state import (
+    SOME_FAILED,
+    GpuLayers,
+    QuantType,
+    State,
+    chunks_option,
+    json_option,
+    pass_state,
+    quant_option,
+)
 
 if TYPE_CHECKING:
     from gguf_bench.quants import Quant
-
-SOME_FAILED = 3
 
 
 @click.command()

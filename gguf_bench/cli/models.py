@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gguf_bench.cli.state import State, group_option, json_option, pass_state
+from gguf_bench.cli.state import SOME_FAILED, State, group_option, json_option, pass_state
 
 if TYPE_CHECKING:
     from gguf_bench.models_check import Checked
-
-SOME_WRONG = 3
 
 
 @click.group()
@@ -88,4 +86,4 @@ def check(state: State, names: tuple[str, ...], groups: tuple[str, ...], as_json
         bar.close()
     terminal.print_checked(found, as_json=as_json)
     if any(one.problem for one in found):
-        click.get_current_context().exit(SOME_WRONG)
+        click.get_current_context().exit(SOME_FAILED)

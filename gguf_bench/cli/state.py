@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from gguf_bench.records import ModelSpec
     from gguf_bench.store import Store
 
+SOME_FAILED = 3
+"""The exit code of a command that came to its end, though something in it failed or is wrong."""
+
 
 @dataclass
 class State:

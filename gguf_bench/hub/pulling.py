@@ -14,10 +14,8 @@ from gguf_bench.hub.repo import Found, Hashes, HubAway, Repo
 from gguf_bench.hub_files import TOKENIZERS, Kind, NothingToConvert, RemoteFile, RepoFacts, choose, matches
 from gguf_bench.paths import require_free_space
 from gguf_bench.progress import SILENT, Progress, SilentBar
+from gguf_bench.quants import DEFAULT_QUANT
 from gguf_bench.records import ModelSpec
-
-ANY_TYPE = "Q4_K_M"
-"""Of ready-made GGUF files, what is looked for where nobody says which type."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,7 @@ def _chosen(repo: Repo, spec: ModelSpec, found: Found) -> tuple[Kind, tuple[Remo
 
 def way_out(spec: ModelSpec, otherwise: str = "") -> str:
     """What to do about a repo of which no GGUF can be made: a ready-made one that the Hub lists, and `otherwise`."""
-    ready = ready_made(str(spec.name), spec.quantization or ANY_TYPE)
+    ready = ready_made(str(spec.name), spec.quantization or DEFAULT_QUANT)
     found = f"the Hub lists it ready-made: use {ready}" if ready else ""
     return "; ".join(part for part in (found, otherwise) if part)
 
