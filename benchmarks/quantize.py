@@ -87,10 +87,10 @@ def timed(command: list[object]) -> Seconds:
     libraries = os.pathsep.join(
         filter(None, [str(Path(found.origin).parent / "lib"), os.environ.get("LD_LIBRARY_PATH")])
     )
+    environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(
-        list(map(str, command)), env={**os.environ, "LD_LIBRARY_PATH": libraries}, capture_output=True, check=False
-    )
+    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, check=False)
     clock, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode != 0:
         raise SystemExit(f"{command[0]} ended with {done.returncode}: {done.stderr.decode()[-500:]}")

@@ -21,7 +21,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,7 +106,9 @@ class Child:
         self._log = bytearray()
         self._log_ended = self._closed = False
         self._use = threading.RLock()  # held while the pipes are in use, so that nobody closes them under a reader
-        self._process, self._lifeline = _start()
+        self._process: subprocess.Popen[bytes]
+        self._lifeline: int | None
+        self._process, self._lifeline = _ahead.pop() if _ahead else _start()
         self.pid = self._process.pid
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -251,23 +253,52 @@ class Child:
 
     def close(self) -> None:
         """End the child, however busy it is, and wait until it is gone."""
-        if self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-            with suppress(subprocess.TimeoutExpired):  # stuck in the kernel, on a disk that is gone
-                self._process.wait(END_SECONDS)
+        _kill(self._process)
         with self._use:
             self._read_log()
             self._closed = True
-            for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-                if pipe is not None:
-                    pipe.close()
+            _close_pipes(self._process)
             if self._lifeline is not None:
                 os.close(self._lifeline)
                 self._lifeline = None
 
 
-def _start() -> tuple[subprocess.Popen[bytes], int | None]:
+_ahead: list[tuple[subprocess.Popen[bytes], int]] = []
+"""Processes that wait for the next Child to be made."""
+
+
+@contextmanager
+def started_ahead() -> Iterator[None]:
+    """The process of the next Child starts now, and loads llama.cpp while its parent gets everything else ready.
+
+    Worth half a second where one child does all the work. A process that no Child took is ended on leaving.
+    """
+    _ahead.append(_start())
+    try:
+        yield
+    finally:
+        while _ahead:
+            process, lifeline = _ahead.pop()
+            _kill(process)
+            _close_pipes(process)
+            os.close(lifeline)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):  # stuck in the kernel, on a disk that is gone
+            process.wait(END_SECONDS)
+
+
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def _start() -> tuple[subprocess.Popen[bytes], int]:
     """A child that waits for its job, and the end of a pipe that keeps it alive.
 
     When the parent ends, however it does, the kernel closes that end and kills the child for it: also one that is

@@ -184,6 +184,24 @@ def test_a_killed_child_is_an_error_that_names_the_signal(smollm2: Path) -> None
     assert caught.value.signal_number == signal.SIGKILL
 
 
+def test_a_process_started_ahead_does_the_next_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    with child.started_ahead():
+        ((ahead, _),) = child._ahead
+        monkeypatch.setattr(child, "WORKER", ("false",))  # whatever starts from here on ends at once
+        with Child({"job": "devices"}, what="a look") as process:
+            assert process.pid == ahead.pid
+            assert process.receive()
+    assert not process_is_alive(ahead.pid)
+
+
+def test_a_process_started_ahead_that_nobody_needs_is_ended() -> None:
+    with child.started_ahead():
+        ((ahead, _),) = child._ahead
+        assert process_is_alive(ahead.pid)
+    assert not process_is_alive(ahead.pid)
+    assert not child._ahead
+
+
 @pytest.mark.model
 def test_leaving_a_run_ends_its_process(smollm2: Path) -> None:
     with Child(run_job(smollm2, MESSAGES), what="a run") as process:
