@@ -15,6 +15,7 @@ GgufBenchError                  one line: what was found, what was wanted, where
 │   ├── ChildDied               the process died by a signal, or without saying why
 │   └── ChildHung               the process was silent for too long, and was ended
 ├── ComparisonError             runs of which one cannot be held against the other
+├── ClusterError                the workers of a cluster: not there, not alike, or gone
 └── StoreError                  the results file: newer than us, locked, read-only, not SQLite
     └── ParameterError          a query's parameter: `name`, without a value or unknown
 """
@@ -150,6 +151,10 @@ class ChildHung(ModelError):
 
 class ComparisonError(GgufBenchError):
     """Runs that were not asked, computed or scored alike, so that their scores cannot be compared."""
+
+
+class ClusterError(GgufBenchError):
+    """A cluster that cannot be reached or used, or is gone."""
 
 
 class StoreError(GgufBenchError):

@@ -10,13 +10,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from gguf_bench import calibrate, llama_build
@@ -27,6 +25,7 @@ from gguf_bench.catalog import baseline
 from gguf_bench.errors import GgufBenchError
 from gguf_bench.excerpt import DEFAULT_EXCERPT_CHARS, EXCERPT_VERSION, excerpt, gold_kept
 from gguf_bench.gguf_header import read_header
+from gguf_bench.place import HERE, Cluster, Place
 from gguf_bench.prepare import NO_FILE, Contender, Prepared, prepared
 from gguf_bench.progress import SILENT, Progress
 from gguf_bench.records import (
@@ -36,7 +35,7 @@ from gguf_bench.records import (
     Settings,
 )
 from gguf_bench.results import rescore_if_old
-from gguf_bench.session import Session, adapter_sha256, price, settings_of
+from gguf_bench.session import Session, Turn, adapter_sha256, price, settings_of
 from gguf_bench.store import Row, Store, now, settings_sha256
 from gguf_bench.tasks import TASKS, Task
 
@@ -100,23 +99,30 @@ def options(
     )
 
 
-def compare(asked: Sequence[Contender], options: Options, store: Store, progress: Progress = SILENT) -> int:
+def compare(
+    asked: Sequence[Contender],
+    options: Options,
+    store: Store,
+    progress: Progress = SILENT,
+    cluster: Cluster | None = None,
+) -> int:
     """Run every contender that is not finished yet, store what it answers, and return the run's id.
 
     Beside the contenders that are asked for stand the baselines, so that every run shows what no model gives. A
     contender that fails is recorded with its reason and the next one runs. Interrupted, the run is left resumable: the
     same call goes on where it stopped. A finished run asked for again is left as it is, unless `fresh` or a contender
-    failed in it. Raises GgufBenchError where there is nothing to compare or to compare with.
+    failed in it. With `cluster` files are asked there, all at once; what is pulled, made and stored is so here. Raises
+    GgufBenchError where there is nothing to compare or to compare with, ClusterError where the cluster goes away.
     """
     if not asked:
         raise GgufBenchError("there is no model to compare")
-    key = _run_key(asked, options)
+    key, place = _run_key(asked, options), cluster or HERE
     everyone = _with_baselines(asked)
     with store.run_lock(key):
         has_file = any(contender.spec.provider not in NO_FILE for contender in asked)
-        build = llama_build.look() if has_file else llama_build.NO_BUILD
+        build = place.look() if has_file else llama_build.NO_BUILD
         files = [prepared(contender, store, progress) for contender in everyone]
-        settings = basic_settings(build, options, progress)
+        settings = basic_settings(build, options, progress, place)
         found = _run_to_go_on_with(key, files, options, settings, store)
         if found is not None:
             rescore_if_old(found[0], store, progress)
@@ -126,8 +132,8 @@ def compare(asked: Sequence[Contender], options: Options, store: Store, progress
         shown = excerpts(options)
         prompts = _messages(options, shown)
         if found is None:
-            settings = calibrated(everyone, files, list(prompts.values()), options, settings, build, progress)
-            found = _created(key, everyone, len(asked), options, settings, build, store), settings
+            settings = calibrated(everyone, files, list(prompts.values()), options, settings, build, progress, place)
+            found = _created(key, everyone, len(asked), options, settings, build, place, store), settings
         run_id, settings = found
         store.save_excerpts(run_id, _excerpt_rows(options, shown))
         rows = store.contenders(run_id)
@@ -135,9 +141,16 @@ def compare(asked: Sequence[Contender], options: Options, store: Store, progress
         documents = {document.id: document for document in options.dataset.documents}
         session = Session(options.task, settings, store, progress, documents, shown, prompts, is_fresh=options.fresh)
         try:
-            for contender, file, row in zip(everyone, files, rows, strict=True):
-                if row["status"] != "finished":
-                    session.run(contender, file, row["id"])
+            turns = [
+                Turn(contender, file, row["id"])
+                for contender, file, row in zip(everyone, files, rows, strict=True)
+                if row["status"] != "finished"
+            ]
+            if cluster is not None:
+                session.run_on(cluster, [turn for turn in turns if isinstance(turn.file, GgufFile)])
+                turns = [turn for turn in turns if not isinstance(turn.file, GgufFile)]
+            for turn in turns:
+                session.run(turn)
         except BaseException:
             store.interrupt(run_id)
             raise
@@ -156,11 +169,13 @@ def _is_through(run_id: int, store: Store) -> bool:
     return finished and store.run(run_id)["status"] == "finished"
 
 
-def basic_settings(build: llama_build.Build, options: Options, progress: Progress = SILENT) -> Settings:
+def basic_settings(
+    build: llama_build.Build, options: Options, progress: Progress = SILENT, place: Place = HERE
+) -> Settings:
     """What is known of a comparison's settings before any model is looked at; see `calibrated`."""
     is_needed = build != llama_build.NO_BUILD
-    extra_buffers = is_needed and llama_build.extra_buffers_work()
-    if is_needed and not extra_buffers and (note := llama_build.crash_note()):
+    extra_buffers = is_needed and place.extra_buffers_work()
+    if is_needed and not extra_buffers and (note := place.crash_note()):
         progress.say(note)
     return Settings(
         engine=run_stage.ENGINE,
@@ -197,8 +212,9 @@ def calibrated(
     settings: Settings,
     build: llama_build.Build,
     progress: Progress = SILENT,
+    place: Place = HERE,
 ) -> Settings:
-    """`settings` with what suits this machine, all the files and `prompts` best: the same for every contender."""
+    """`settings` with what suits the machine, all the files and `prompts` best: the same for every contender."""
     pairs = [(contender.spec, file) for contender, file in zip(asked, files, strict=True) if isinstance(file, GgufFile)]
     headers = {}
     for _, file in pairs:
@@ -209,7 +225,7 @@ def calibrated(
     work = calibrate.work(prompts, has_grammar=settings.grammar, max_answer_tokens=settings.max_answer_tokens)
     if options.n_parallel is None:
         gpu_bytes = sum(gpu["total_bytes"] for gpu in build.gpus) if options.gpu_layers != "0" else 0
-        n_parallel = calibrate.parallel_that_fits(list(headers.values()), work, gpu_bytes or _memory_bytes())
+        n_parallel = calibrate.parallel_that_fits(list(headers.values()), work, gpu_bytes or place.memory_bytes())
         settings = replace(settings, n_parallel=n_parallel)
     subjects = {
         header.shape_key: calibrate.Subject(
@@ -221,7 +237,7 @@ def calibrated(
         for spec, file in pairs
         if (header := headers.get(file.path)) is not None
     }
-    return replace(settings, **calibrate.choose(list(subjects.values()), work, build.name + build.machine, progress))
+    return replace(settings, **place.choose(list(subjects.values()), work, build.name + build.machine, progress))
 
 
 def _run_key(asked: Sequence[Contender], options: Options) -> str:
@@ -280,6 +296,7 @@ def _created(
     options: Options,
     settings: Settings,
     build: llama_build.Build,
+    place: Place,
     store: Store,
 ) -> int:
     """The id of a new run, its contenders pending. The first `n_asked` of them were asked for."""
@@ -299,7 +316,7 @@ def _created(
         "excerpt_version": EXCERPT_VERSION,
         "fresh": options.fresh,
         "settings": json.dumps(dataclasses.asdict(settings), sort_keys=True),
-        "machine": json.dumps(_machine(build)),
+        "machine": json.dumps(_machine(build, place)),
         "versions": json.dumps(
             {
                 "gguf_bench": version("gguf-bench"),
@@ -338,22 +355,13 @@ def _settings_sha256(contender: Contender, settings: Settings) -> str:
     return settings_sha256(settings_of(contender, settings))
 
 
-def _machine(build: llama_build.Build) -> dict[str, Any]:
+def _machine(build: llama_build.Build, place: Place) -> dict[str, Any]:
     return {
         "cpu": next((device["description"] for device in build.devices if device["kind"] == "cpu"), ""),
         "physical_cores": build.physical_cores,
-        "memory_bytes": _memory_bytes(),
         "gpus": [{name: gpu[name] for name in ("description", "total_bytes")} for gpu in build.gpus],
-        "os": platform.platform(),
+        **place.facts(),
     }
-
-
-def _memory_bytes() -> int:
-    """The machine's memory, or what the container may use of it."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    allowed = limit.read_text().strip() if limit.exists() else "max"
-    return min(physical, int(allowed)) if allowed.isdecimal() else physical
 
 
 def messages(options: Options) -> dict[str, str]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from gguf_bench import compare as compare_stage
 from gguf_bench import endpoint as endpoint_stage
@@ -18,6 +18,7 @@ from gguf_bench import run as run_stage
 from gguf_bench.endpoint import Endpoint
 from gguf_bench.errors import GgufBenchError, ModelError
 from gguf_bench.gguf_header import read_header
+from gguf_bench.place import Cluster, Part, Question
 from gguf_bench.prepare import Contender, Prepared, Rules
 from gguf_bench.progress import Bar, Progress
 from gguf_bench.records import (
@@ -82,6 +83,14 @@ def _is_asked_alike_everywhere(file: GgufFile) -> bool:
     return True
 
 
+class Turn(NamedTuple):
+    """A contender to be asked, what it answers from, and its row."""
+
+    contender: Contender
+    file: Prepared
+    contender_id: int
+
+
 SAVED_TOGETHER = 50
 """Answers of a baseline, which are there in milliseconds."""
 
@@ -105,35 +114,97 @@ class Session:
     messages: Mapping[str, str]
     is_fresh: bool
 
-    def run(self, contender: Contender, file: Prepared, contender_id: int) -> None:
-        """Ask what this contender has not answered yet; its figures are written when the last answer is there."""
+    def run(self, turn: Turn) -> None:
+        """Ask what a contender has not answered yet; its figures are written when the last answer is there."""
+        contender, file, contender_id = turn
         if isinstance(file, GgufBenchError):
             self.store.set_contender(contender_id, status="failed", error=str(file))
             return
-        self.store.set_contender(contender_id, **_source_columns(contender, file), status="running", error=None)
-        is_file = isinstance(file, GgufFile)
-        if isinstance(file, GgufFile) and not self.is_fresh and _is_asked_alike_everywhere(file):
-            self._reuse(contender_id)
-        answered = self.store.answered(contender_id)
-        missing = {document_id: text for document_id, text in self.messages.items() if document_id not in answered}
+        missing = self._begin(contender, file, contender_id)
         try:
             if isinstance(file, Rules):
                 self._work_out(file, missing, contender_id)
             elif missing:
                 self._ask(contender, file, missing, contender_id)
-            elif is_file:
+            elif isinstance(file, GgufFile):
                 self.store.reuse_figures(contender_id)
         except ModelError as error:
-            self.store.set_contender(contender_id, status="failed", error=str(error))
-            self.progress.say(f"{contender.label} failed: {error}")
-            return
+            self._fail(turn, error)
+        else:
+            self._end(turn)
+
+    def run_on(self, cluster: Cluster, turns: Sequence[Turn]) -> None:
+        """As `run`, of contenders with files, which the workers of `cluster` ask all at once."""
+        asked: dict[int, Turn] = {}
+        questions = []
+        for turn in turns:
+            contender, file, contender_id = turn
+            assert isinstance(file, GgufFile)
+            if missing := self._begin(contender, file, contender_id):
+                asked[contender_id] = turn
+                before = self.store.contender(contender_id)
+                questions.append(
+                    Question(
+                        contender_id=contender_id,
+                        label=contender_name(before),
+                        spec=contender.spec,
+                        file=file,
+                        settings=self._settings(contender, before),
+                        missing=tuple(missing),
+                    )
+                )
+            else:
+                self.store.reuse_figures(contender_id)
+                self._end(turn)
+        bar = self.progress.bar("answers", sum(len(question.missing) for question in questions), "docs")
+        try:
+            for part in cluster.answers(questions, self.task, self.messages, self.progress) if questions else ():
+                self._take(part, asked[part.contender_id])
+                bar.advance(len(part.answers))
+        finally:
+            bar.close()
+
+    def _take(self, part: Part, turn: Turn) -> None:
+        """Store what came of a range of documents: all its answers, or none."""
+        before = self.store.contender(part.contender_id)
+        self.store.save_answers(part.contender_id, [(answer, self._score(answer)) for answer in part.answers])
+        seen: dict[str, Any] = {"wall_seconds": (before["wall_seconds"] or 0.0) + part.wall_seconds}
+        if (loaded := part.loaded) is not None:
+            if before["load_seconds"] is None:
+                self._warn_of_idle_gpu(turn.contender, loaded)
+                seen["load_seconds"] = loaded.load_seconds
+            seen |= {"n_ctx": loaded.n_ctx, "gpu_layers": loaded.gpu_layers}
+        for name in ("peak_rss_bytes", "peak_vram_bytes"):
+            peaks = [before[name], getattr(part.loaded, name, None), getattr(part.finished, name, None)]
+            seen[name] = max((peak for peak in peaks if peak is not None), default=None)
+        self.store.set_contender(part.contender_id, **seen)
+        if part.failure is not None:
+            self._fail(turn, part.failure)
+        elif part.is_last:
+            self._end(turn)
+
+    def _begin(self, contender: Contender, file: GgufFile | Endpoint | Rules, contender_id: int) -> dict[str, str]:
+        """Mark it as running, take over what is known of it, and return what is missing: document id -> message."""
+        self.store.set_contender(contender_id, **_source_columns(contender, file), status="running", error=None)
+        if isinstance(file, GgufFile) and not self.is_fresh and _is_asked_alike_everywhere(file):
+            self._reuse(contender_id)
+        answered = self.store.answered(contender_id)
+        return {document_id: text for document_id, text in self.messages.items() if document_id not in answered}
+
+    def _fail(self, turn: Turn, error: ModelError) -> None:
+        self.store.set_contender(turn.contender_id, status="failed", error=str(error))
+        self.progress.say(f"{turn.contender.label} failed: {error}")
+
+    def _end(self, turn: Turn) -> None:
+        """Write the figures of a contender that has answered all documents."""
+        contender, file, contender_id = turn
         answers = self.store.answers(contender_id)
         if len(answers) != len(self.messages):
             short = f"answered {len(answers)} of {len(self.messages)} documents"
             self.store.set_contender(contender_id, status="failed", error=short)
             return
         companies = {document_id: document.company for document_id, document in self.documents.items()}
-        wall_seconds = None if is_file else self.store.contender(contender_id)["wall_seconds"]
+        wall_seconds = None if isinstance(file, GgufFile) else self.store.contender(contender_id)["wall_seconds"]
         figures = compare_stage.summarise(answers, companies, wall_seconds)
         self.store.set_contender(contender_id, status="finished", **figures)
         price([contender], [self.store.contender(contender_id)], self.store)
@@ -220,10 +291,15 @@ class Session:
         spec, task = contender.spec, self.task
         if isinstance(file, Endpoint):
             return endpoint_stage.answers(file, spec, task, missing, _served(before), grammar=self.settings.grammar)
+        settings = self._settings(contender, before)
+        return run_stage.run(file, spec, task, self.messages, settings, missing=list(missing), progress=self.progress)
+
+    def _settings(self, contender: Contender, before: Row) -> Settings:
+        """What a file is asked by; `before` is the contender's row."""
         settings = settings_of(contender, self.settings)
         if before["gpu_layers"] is not None and self.store.answered(before["id"]):
             settings = replace(settings, gpu_layers=str(before["gpu_layers"]))  # as the answers that are there
-        return run_stage.run(file, spec, task, self.messages, settings, missing=list(missing), progress=self.progress)
+        return settings
 
     def _warn_of_idle_gpu(self, contender: Contender, loaded: Loaded) -> None:
         if loaded.gpu_build and loaded.gpu_layers == 0 and self.settings.gpu_layers != "0":

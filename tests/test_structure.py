@@ -35,6 +35,7 @@ LAYERS = {
     "joining": {
         *("provenance", "prepare", "measure", "results", "session", "pipeline", "dataset_import", "api", "browse"),
         *("doctor", "models_add", "models_check", "garbage"),
+        *("place", "cluster"),
         "__init__",
     },
     # Tables and pages of what the joining modules found: they know their records, and none of those knows them.
@@ -54,6 +55,8 @@ OWNERS = {
     "uvicorn": {"browse"},
     "openai": {"endpoint"},
     "edgar": {"edgar"},
+    "distributed": {"cluster"},
+    "dask": {"cluster"},
     "lxml": {"filing_text"},
     "pypdfium2": {"filing_text"},
     "vl_convert": {"report"},
