@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from gguf_bench import fidelity as fidelity_stage
 from gguf_bench import llama_build, prepare
@@ -26,9 +27,12 @@ from gguf_bench.texts import Text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A file beside its reference: its `fidelity`, or the `error` that its process died of."""
+    """A file beside its reference: its `fidelity`, or the `error` that its process died of.
 
-    quant: Quant
+    `name` is what it was asked for as: a type, or the name of a file.
+    """
+
+    name: str
     file: GgufFile
     reference: GgufFile
     fidelity: Fidelity | None = None
@@ -38,7 +42,8 @@ class Measured:
     def row(self) -> Row:
         """As of `fidelity_measurements`, without its figures where there are none."""
         return {
-            "quant": self.quant.name,
+            "name": self.name,
+            "quant": self.file.quant,
             "path": str(self.file.path),
             "file_sha256": self.file.sha256,
             "reference": self.reference.quant,
@@ -55,22 +60,24 @@ def fidelity(
     text: Text,
     store: Store,
     *,
+    files: Sequence[Path] = (),
     options: QuantizeOptions = PLAIN,
     n_chunks: int | None = None,
     gpu_layers: str = "auto",
     fresh: bool = False,
     progress: Progress = SILENT,
 ) -> Iterator[Measured]:
-    """Each of `quants`, made where it is missing, beside the model as `reference`, in the order asked for.
+    """Each of `quants`, made where it is missing, and each of `files`, beside the model as `reference`, in this order.
 
     Each is stored as it is there, so that work that was broken off is gone on with; with `fresh` all are computed anew.
     A file whose process died is said and yielded, and the others go on. Raises as `fidelity.measure` otherwise.
     """
     types = list(dict.fromkeys(quants))
-    paths = prepare.quantize(spec, types, store, options=options, progress=progress)
+    made = prepare.quantize(spec, types, store, options=options, progress=progress) if types else []
+    names = [*(quant.name for quant in types), *(path.name for path in files)]
     held = prepare.gguf_of(Contender(spec, reference), store, progress)
     build = llama_build.look()
-    for quant, path in zip(types, paths, strict=True):
+    for name, path in zip(names, [*made, *files], strict=True):
         file = prepare.known(path, store)
         n_ctx = min(fidelity_stage.CHUNK_TOKENS, file.context_train or fidelity_stage.CHUNK_TOKENS)
         same = {
@@ -83,7 +90,7 @@ def fidelity(
         row = None if fresh else store.known_fidelity(same, n_chunks)
         if row is not None:
             progress.say(f"{file.path.name}: measured on {row['created'][:10]}, as it is stored")
-            yield Measured(quant=quant, file=file, reference=held, fidelity=fidelity_stage.of_columns(row))
+            yield Measured(name=name, file=file, reference=held, fidelity=fidelity_stage.of_columns(row))
             continue
         try:
             found = fidelity_stage.measure(
@@ -95,12 +102,12 @@ def fidelity(
             )
         except (ChildDied, ChildHung) as error:
             progress.say(f"{file.path.name} failed: {error}")
-            yield Measured(quant=quant, file=file, reference=held, error=str(error))
+            yield Measured(name=name, file=file, reference=held, error=str(error))
             continue
         store.save_fidelity(
             {**same, **fidelity_stage.columns(found), "text": text.name, "llama_cpp": build.version},
         )
-        yield Measured(quant=quant, file=file, reference=held, fidelity=found)
+        yield Measured(name=name, file=file, reference=held, fidelity=found)
 
 
 def _settings(build: llama_build.Build, gpu_layers: str) -> str:

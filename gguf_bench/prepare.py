@@ -464,7 +464,8 @@ def _quantized(
         )
         require_free_space(names, paths[planned[0][0]][0].parent, total_bytes)
         for quant, size in planned:
-            progress.say(f"quantizing {source.path.name} to {quant.name}: {_in_words(size)}")
+            chosen = options.size_target or quant.name
+            progress.say(f"quantizing {source.path.name} to {chosen}: {_in_words(size)}")
         if source.quant not in quantize_stage.UNQUANTIZED:
             progress.say(f"note: made from {source.quant} weights, so what {source.quant} lost is lost in it too")
         for quant, _ in planned:

@@ -237,14 +237,14 @@ def _fidelity_cells(row: Row, heads: Iterable[str]) -> Iterator[str]:
 
 
 def print_fidelity(measured: Sequence[Row], *, as_json: bool) -> None:
-    """Rows of `fidelity_measurements`, each with its `quant` and the `error` of one that failed."""
+    """Rows of `fidelity_measurements`, each with its `name` and the `error` of one that failed."""
     if as_json:
         print_json(list(measured))
         return
     console = _console()
-    table = _table("Type", *FIDELITY, right=list(FIDELITY), whole=["Type"])
+    table = _table("File", *FIDELITY, right=list(FIDELITY))
     for row in measured:
-        _add(table, row["quant"], *(["failed"] if row["error"] else _fidelity_cells(row, FIDELITY)))
+        _add(table, row["name"], *(["failed"] if row["error"] else _fidelity_cells(row, FIDELITY)))
     console.print(table)
 
 

@@ -419,10 +419,29 @@ def test_the_command(wide: ModelSpec, tmp_path: Path, gguf_bench: Command) -> No
     assert max(map(len, again.stdout.splitlines())) <= 80
 
 
+def test_a_file_made_for_a_size_beside_a_type(wide: ModelSpec, tmp_path: Path, gguf_bench: Command) -> None:
+    text = tmp_path / "t.txt"
+    text.write_text(words(4 * 512).text)
+    made = gguf_bench("quantize", wide.path, "--target-bpw", "6", "--token-embedding-type", "Q4_0", "-o", tmp_path)
+    assert made.returncode == 0, made.stderr
+    file = Path(made.stdout.strip())
+    arguments = ("fidelity", wide.path, "-q", "Q8_0", "--file", file, "--reference", "F32", "--text", text)
+    eight, chosen = json.loads(gguf_bench(*arguments, "--json").stdout)
+    assert (eight["name"], chosen["name"], chosen["path"]) == ("Q8_0", file.name, str(file))
+    assert 0 < eight["kl_divergence"] < chosen["kl_divergence"]
+    lines = gguf_bench(*arguments).stdout.splitlines()
+    assert [line.split()[0][:5] for line in lines if "±" in line] == ["Q8_0", "wide-"]  # a long name is folded
+    assert max(map(len, lines)) <= 80
+    chain = gguf_bench("results", "show", file, "--json")
+    assert json.loads(chain.stdout)[0]["made_by"] == "quantized", chain.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        ([], 2, "at least one -q TYPE"),
+        ([], 2, "at least one -q TYPE or --file FILE"),
+        (["--file", "nowhere.gguf"], 2, "nowhere.gguf"),
+        (["--file", "few.txt"], 1, "few.txt"),
         (["-q", "Q9_9"], 2, "Q9_9"),
         (["-q", "Q8_0", "--chunks", 0], 2, "--chunks"),
         (["-q", "Q8_0", "--text", "nowhere.txt"], 1, "nowhere.txt: cannot be read"),

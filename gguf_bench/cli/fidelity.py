@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @quant_option
+@click.option(
+    "--file",
+    "files",
+    type=click.Path(exists=True, path_type=Path, dir_okay=False),
+    multiple=True,
+    help="A GGUF of the same model, as one made for a size; repeatable.",
+)
 @click.option("--reference", type=QuantType(), default="F16", show_default=True, help="What they are held against.")
 @click.option("--imatrix", metavar="FILE|eps", help="Quantize by this importance matrix.")
 @click.option("--text", "text_file", type=click.Path(path_type=Path, dir_okay=False), help="A text to read.")
@@ -37,6 +44,7 @@ def fidelity(
     state: State,
     model: str,
     quants: tuple[Quant, ...],
+    files: tuple[Path, ...],
     reference: Quant,
     imatrix: str | None,
     text_file: Path | None,
@@ -45,7 +53,7 @@ def fidelity(
     fresh: bool,
     as_json: bool,
 ) -> None:
-    """Show how near each TYPE of MODEL is to the unquantized model: what it predicts, token by token.
+    """Show how near each TYPE of MODEL, and each FILE, is to the unquantized model: what it predicts, token by token.
 
     Kullback-Leibler divergence from the reference (nats, mean and 99th percentile), how often both think the same token
     likeliest, and perplexity, each with its standard error. Both models are in memory together. Without a text they
@@ -57,9 +65,10 @@ def fidelity(
     \b
     gguf-bench fidelity smollm2_135m -q Q8_0 -q Q4_K_M -q Q2_K
     gguf-bench fidelity ./model-BF16.gguf -q IQ2_XXS --imatrix eps --reference BF16 --json
+    gguf-bench fidelity ./model-F16.gguf -q Q4_K_M --file ./model-90MiB.gguf
     """
-    if not quants:
-        raise click.UsageError("give at least one -q TYPE")
+    if not quants and not files:
+        raise click.UsageError("give at least one -q TYPE or --file FILE")
     from gguf_bench import measure, terminal, texts
     from gguf_bench.cli.bars import Bars
     from gguf_bench.records import QuantizeOptions
@@ -72,6 +81,7 @@ def fidelity(
         reference,
         text,
         state.store,
+        files=files,
         options=QuantizeOptions(imatrix=imatrix),
         n_chunks=n_chunks,
         gpu_layers=gpu_layers,
