@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -28,12 +28,14 @@ def run(
     *,
     missing: Collection[str] | None = None,
     progress: Progress = SILENT,
+    on_child: Callable[[Child], object] | None = None,
 ) -> Iterator[Loaded | Answer | Finished]:
     """Ask `gguf` `messages` (document id -> user message), or those of them that are `missing`, greedily.
 
     Yields Loaded, then an Answer a document as soon as it is there, then Finished. A prompt longer than the context
     is answered `over_context`, before any other is asked. Leaving the iterator early ends
-    the child. Raises ModelError with the child's reason, ChildDied where it was killed.
+    the child. `on_child` gets each child that is started, which another thread may close: that ends the run with
+    ChildDied. Raises ModelError with the child's reason, ChildDied where it was killed.
     """
     job = {
         "job": "run",
@@ -50,7 +52,7 @@ def run(
     sitting = _Sitting()
     while True:
         try:
-            yield from _sit(job, gguf, spec, messages, settings, sitting, progress)
+            yield from _sit(job, gguf, spec, messages, settings, sitting, progress, on_child)
             return
         except ChildDied as death:
             # Other answers would be those of fewer layers on the GPU than the ones that are there.
@@ -78,6 +80,7 @@ def _sit(
     settings: Settings,
     sitting: _Sitting,
     progress: Progress,
+    on_child: Callable[[Child], object] | None,
 ) -> Iterator[Loaded | Answer | Finished]:
     """What one child says."""
     loading = Reached(progress.bar(f"load {gguf.path.name}", 1.0, ""))
@@ -87,6 +90,8 @@ def _sit(
             Child(job, what=f"{spec.key} {gguf.quant}", patience_seconds=load_patience) as child,
             PeakVram(child.pid) as vram,
         ):
+            if on_child is not None:
+                on_child(child)
             for event in child.events():
                 match event["event"]:
                     case "offload":

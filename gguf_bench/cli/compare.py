@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,9 +11,24 @@ from gguf_bench.cli.runs import Runs, by_option, note_old_scorers
 from gguf_bench.cli.state import SOME_FAILED, GpuLayers, State, group_option, json_option, pass_state, quant_option
 
 if TYPE_CHECKING:
+    from gguf_bench.place import Cluster
+    from gguf_bench.progress import Progress
     from gguf_bench.quants import Quant
 
 MOST_CHARACTERS = 10**9
+
+
+class ClusterAddress(click.ParamType[str]):
+    """Where a Dask scheduler listens, or so many processes of this machine."""
+
+    name = "ADDRESS|local:N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from gguf_bench.cluster import ADDRESS
+
+        if ADDRESS.fullmatch(str(value)):
+            return str(value)
+        raise click.BadParameter(f"{value!r} is none of tcp://HOST:PORT, tls://HOST:PORT, local:N", ctx, param)
 
 
 class ExcerptChars(click.ParamType[int | None]):
@@ -58,6 +74,7 @@ OF_STORED_RUNS = ("run_ids", "by", "as_json")
     metavar="N",
     help="Documents at once [default: up to 8].",
 )
+@click.option("--cluster", type=ClusterAddress(), help="Compute on the workers of a Dask scheduler.")
 @click.option("--fresh", is_flag=True, help="Compute every answer anew.")
 @click.option("--runs", "run_ids", type=Runs(), multiple=True, help="Compare what these runs hold, without a MODEL.")
 @by_option
@@ -77,6 +94,7 @@ def compare(
     description: str,
     gpu_layers: str,
     n_parallel: int | None,
+    cluster: str | None,
     fresh: bool,
     run_ids: tuple[tuple[int, ...], ...],
     by: str | None,
@@ -96,6 +114,7 @@ def compare(
     gguf-bench compare smollm2_135m -q Q8_0 -q Q4_K_M -q Q2_K
     gguf-bench compare --group starter_models --limit 60 --json
     gguf-bench compare ./my-model.Q4_K_M.gguf --dataset my-releases.jsonl
+    gguf-bench compare smollm2_135m -q Q8_0 -q Q2_K --cluster tcp://host:8786
     gguf-bench compare --runs 3,5 --by base_model
     """
     from gguf_bench import pipeline, prepare, results, terminal
@@ -121,13 +140,23 @@ def compare(
             description=description,
             fresh=fresh,
         )
-        run_id = pipeline.compare(contenders, options, state.store, Bars())
+        progress = Bars()
+        with _cluster(cluster, progress) as workers:
+            run_id = pipeline.compare(contenders, options, state.store, progress, workers)
         comparison = results.comparison([run_id], state.store)
     terminal.print_comparison(comparison, as_json=as_json, by=by)
     if run_ids:
         note_old_scorers(comparison.runs)
     if any(row["status"] == "failed" for row in comparison.leaderboard):
         click.get_current_context().exit(SOME_FAILED)
+
+
+def _cluster(address: str | None, progress: Progress) -> AbstractContextManager[Cluster | None]:
+    if address is None:
+        return nullcontext()
+    from gguf_bench.cluster import connect
+
+    return connect(address, progress)
 
 
 def _require_alone(ctx: click.Context) -> None:

@@ -1,0 +1,89 @@
+"""A scheduler's address, or `local:N` -> a Dask client."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from typing import Any
+
+import dask
+from distributed import Client, LocalCluster
+
+from gguf_bench.errors import ClusterError, one_line
+from gguf_bench.progress import Progress
+
+CONNECT_SECONDS = 20
+CLOSE_SECONDS = 1
+"""An interrupt leaves little more; a client that just goes away leaves nothing behind either."""
+
+NO_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+"""Ctrl-C in a terminal reaches all processes of the command; the coordinator ends its workers in order."""
+
+
+@contextmanager
+def connected(address: str, progress: Progress) -> Iterator[Client]:
+    """A client of the scheduler at `address`; for `local:N` with N workers, that end with it."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said by errors
+    if address.startswith("local:"):
+        with _local(int(address.removeprefix("local:"))) as scheduler, _client(scheduler) as client:
+            yield client
+        return
+    if address.startswith("tcp://") and not _is_loopback(address):
+        progress.say(
+            f"WARNING: {address} is unencrypted, and whoever reaches it can run code on its workers; "
+            "docs/cluster.md says how tls:// is set up"
+        )
+    with _client(address) as client:
+        yield client
+
+
+@contextmanager
+def _local(n_workers: int) -> Iterator[LocalCluster]:
+    settings: dict[str, Any] = {
+        "distributed.scheduler.work-stealing": False,
+        "distributed.worker.memory.terminate": False,  # the models are in its children, which are not counted
+    }
+    with dask.config.set(settings):
+        try:
+            cluster = LocalCluster(
+                n_workers=n_workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address=None,
+                worker_dashboard_address=None,
+                memory_limit=0,
+                silence_logs=logging.CRITICAL,
+                preload=[NO_SIGINT],
+            )
+        except (OSError, RuntimeError, TimeoutError) as error:
+            raise ClusterError(f"{n_workers} local workers could not be started: {one_line(str(error))}") from error
+        try:
+            yield cluster
+        finally:
+            cluster.close(timeout=CLOSE_SECONDS)
+
+
+@contextmanager
+def _client(address: str | LocalCluster) -> Iterator[Client]:
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, TypeError, ValueError, RuntimeError) as error:
+        hint = "is `dask scheduler` running there, and does the address say tcp or tls as it does?"
+        if str(address).startswith("tls://"):
+            hint += " Certificates are set as Dask has it, see docs/cluster.md"
+        raise ClusterError(f"no scheduler answers at {address}: {one_line(str(error))}", hint=hint) from error
+    try:
+        yield client
+    finally:
+        client.close(timeout=CLOSE_SECONDS)
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
