@@ -121,6 +121,25 @@ def test_it_shows_nowhere_when_all_goes_well(
     assert any(request.host == "storage" for request in server.requests)
 
 
+@pytest.mark.model
+def test_it_shows_nowhere_in_a_comparison(
+    smollm2: Path, server: HubServer, gguf_bench: Command, tmp_path: Path
+) -> None:
+    """Commands that need no Hub are told it as well, by the environment that all commands share."""
+    environment, processes = server.environment(tmp_path / "hf", token=READER), ProcessList()
+    commands = [
+        ["compare", str(smollm2), "--limit", "2", "--excerpt", "300"],
+        ["results", "export", "1"],
+        ["report", "1", "-o", str(tmp_path / "report.html")],
+    ]
+    with processes.watched():
+        done = [gguf_bench("--db", tmp_path / "results.db", "-v", *command, env=environment) for command in commands]
+    assert not [one for one in done if one.returncode], done
+    assert leaks(READER, tmp_path, server, *(text for one in done for text in (one.stdout, one.stderr))) == []
+    assert any(b"gguf_bench.worker" in line for line in processes.seen)
+    assert not [line for line in processes.seen if READER.encode() in line]
+
+
 @pytest.mark.parametrize(
     ("trouble", "token", "said"),
     [
