@@ -7,7 +7,7 @@ RUN := .venv/bin/python -m
 SETUP = @$(PYTHON) scripts/install.py $(if $(filter 1,$(CUDA)),--cuda) $(if $(filter 0,$(CUDA)),--no-cuda)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check parity fuzz fix docs wheel clean
+.PHONY: help demo test check parity fuzz faults fix docs wheel clean
 
 help:  ## say what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | sort | awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -41,6 +41,10 @@ fuzz:  ## try 10,000 damaged inputs on everything that reads what a stranger wro
 	$(SETUP) --extra test
 	$(RUN) tests.fuzz --inputs $(FUZZ_INPUTS)
 	FUZZ_INPUTS=$(FUZZ_INPUTS) $(RUN) pytest --timeout 7200 tests/fuzz/test_properties.py
+
+faults:  ## do to real runs what may go wrong, and print what came of it (FAULTS=hub: only what has this in its name)
+	$(SETUP) --extra test
+	$(RUN) tests.faults $(if $(FAULTS),--only $(FAULTS))
 
 fix:  ## mend what can be mended by itself: lint, formatting, generated docs
 	$(SETUP) --extra test

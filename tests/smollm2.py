@@ -63,15 +63,23 @@ def read_gguf(gguf_path: Path) -> tuple[GGUFReader, dict[str, Any]]:
     return reader, {name: field.contents() for name, field in reader.fields.items()}
 
 
-def write_smollm2_checkpoint(folder: Path, gguf_path: Path, dtype: str = "bfloat16") -> Path:
-    """Write config, tokenizer, model card and model.safetensors (`dtype`: bfloat16, float16 or float32) to `folder`."""
+def write_smollm2_checkpoint(
+    folder: Path, gguf_path: Path, dtype: str = "bfloat16", *, n_layers: int | None = None, n_shards: int = 1
+) -> Path:
+    """Write config, tokenizer, model card and weights (`dtype`: bfloat16, float16 or float32) to `folder`.
+
+    Of its 30 layers only the first `n_layers` where that is given; the weights in `n_shards` files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     reader, fields = read_gguf(gguf_path)
     heads = {"attn_q": fields["llama.attention.head_count"], "attn_k": fields["llama.attention.head_count_kv"]}
+    n_layers = n_layers or fields["llama.block_count"]
 
     tensors = {}
     for tensor in reader.tensors:
         parts = tensor.name.removesuffix(".weight").split(".")
+        if parts[0] == "blk" and int(parts[1]) >= n_layers:
+            continue
         values = dequantize(tensor.data, tensor.tensor_type)
         if parts[0] == "blk":
             if parts[2] in heads:
@@ -80,13 +88,27 @@ def write_smollm2_checkpoint(folder: Path, gguf_path: Path, dtype: str = "bfloat
         else:
             name = {"token_embd": "model.embed_tokens.weight", "output_norm": "model.norm.weight"}[parts[0]]
         tensors[name] = values
-    write_safetensors(folder / "model.safetensors", tensors, dtype)
+    _write_weights(folder, tensors, dtype, n_shards)
 
-    write_json(folder / "config.json", _config(fields, dtype))
+    write_json(folder / "config.json", _config(fields, dtype) | {"num_hidden_layers": n_layers})
     write_json(folder / "generation_config.json", _ids(fields) | {"_from_model_config": True})
     write_tokenizer_files(folder, fields)
     (folder / "README.md").write_text(CARD, encoding="utf-8")
     return folder
+
+
+def _write_weights(folder: Path, tensors: dict[str, np.ndarray[Any, Any]], dtype: str, n_shards: int) -> None:
+    if n_shards == 1:
+        write_safetensors(folder / "model.safetensors", tensors, dtype)
+        return
+    of_shard = {
+        f"model-{number + 1:05}-of-{n_shards:05}.safetensors": list(tensors)[number::n_shards]
+        for number in range(n_shards)
+    }
+    for shard, names in of_shard.items():
+        write_safetensors(folder / shard, {name: tensors[name] for name in names}, dtype)
+    weight_map = {name: shard for shard, names in of_shard.items() for name in names}
+    write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": weight_map})
 
 
 def write_tokenizer_files(folder: Path, fields: dict[str, Any]) -> None:

@@ -86,7 +86,7 @@ def test_kill_9_loses_and_doubles_nothing(
 ) -> None:
     """Killed after its first answers and run again, a comparison ends as one that nobody disturbed.
 
-    `scripts/kill_9.py` does so at random moments.
+    `make faults` does so at random moments.
     """
     compare = ["compare", smollm2, "--dataset", releases, "--parallel", "2"]  # so that not all end at once
     whole, broken = tmp_path / "whole.db", tmp_path / "broken.db"

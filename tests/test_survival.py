@@ -17,15 +17,10 @@ import pytest
 from gguf_bench import child, llama_build
 from gguf_bench.child import Child, patience
 from gguf_bench.errors import ChildDied, ChildHung, ModelError, QuantizeError
-from scripts import survival
 from tests.conftest import ends_within, process_is_alive, with_default_signals
+from tests.faults import survival
 
 READ_JOB = "import os, sys, time, json; job = json.loads(sys.stdin.readline())\n"
-
-HARMLESS = {
-    # What is wrong with these makes nothing else wrong: llama.cpp mends or ignores it, and the model answers.
-    *("merges without a space", "end of text out of range", "begin of text out of range", "template is no UTF-8"),
-}
 
 
 @pytest.fixture
@@ -48,9 +43,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("fault", survival.FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", survival.FAILURES, ids=lambda fault: fault.name)
 def test_a_contender_that_fails_is_recorded_and_the_next_one_runs(
-    fault: survival.Fault, smollm2: Path, tmp_path: Path, cache: Path
+    fault: survival.Failure, smollm2: Path, tmp_path: Path, cache: Path
 ) -> None:
     outcome = survival.suffer(fault, tmp_path / "run", smollm2, cache)
     assert (outcome.status, outcome.good, outcome.exit_code) == ("failed", "finished", 3), outcome.trial.stderr
@@ -67,7 +62,7 @@ def test_hostile_files_are_failed_contenders_and_cost_the_parent_nothing(smollm2
     *bad, good = trial.contenders()
     assert trial.process.returncode == 3, trial.stderr
     assert good["status"] == "finished"
-    assert {name for name, row in zip(names, bad, strict=True) if row["status"] == "finished"} <= HARMLESS
+    assert {name for name, row in zip(names, bad, strict=True) if row["status"] == "finished"} <= survival.HARMLESS
     for name, row in zip(names, bad, strict=True):
         assert row["status"] in ("failed", "finished"), name
         assert row["error"] is None or row["error"].isprintable(), name
@@ -98,7 +93,7 @@ def test_a_killed_parent_leaves_no_child(name: str, smollm2: Path, tmp_path: Pat
 
 @pytest.mark.model
 def test_a_build_with_broken_amx_runs_without_it_and_says_so_once(smollm2: Path, tmp_path: Path) -> None:
-    first = survival.Trial(tmp_path, [smollm2, *survival.DOCUMENTS], survival.MISCOMPILED).start().finish()
+    first = survival.Trial(tmp_path, ["compare", smollm2, *survival.DOCUMENTS], survival.MISCOMPILED).start().finish()
     assert first.process.returncode == 0, first.stderr
     assert "-fno-tree-dse" in first.stderr
     (row,) = first.contenders()

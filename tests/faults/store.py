@@ -1,11 +1,8 @@
-"""Do to a store what may happen to one, by real processes, and show that nothing is lost and what is said.
+"""What may happen to a store: nothing is lost, and it is said.
 
-    python -m scripts.store_faults [N]
-
-Two comparisons at once, readers during writes, `kill -9` at N (20) random moments, a full disk, a read-only folder and
-mount, stores of other versions. Comparisons are those of the baselines, which need no model. Prints a table as
-Markdown; exits with 1 where something did not come out as promised. Full disks and mounts take root; without it they
-are left out.
+Several comparisons at once, readers during writes, `kill -9`, a full disk, a read-only folder and mount, stores of
+other versions. Comparisons are those of the baselines, which need no model. Full disks and mounts take root; without
+it they are left out.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +23,8 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from gguf_bench.migrations import migrations
-from tests.disks import NotHere, command_of_nobody, fill, make_read_only, open_folder, read_only_mount, small_disk
+from tests.disks import command_of_nobody, fill, make_read_only, read_only_mount, small_disk
+from tests.faults.fault import Fault, Outcome
 from tests.filled_store import filled
 
 SEED = 6
@@ -45,21 +43,6 @@ READERS = (
     ("recommend", "2", "--json"),
     ("report", "2", "-o", "{folder}/report.html"),
 )
-
-
-@dataclass(frozen=True)
-class Outcome:
-    came: str
-    as_promised: bool
-
-
-@dataclass(frozen=True)
-class Fault:
-    """`strike` takes an empty folder and how many tries to make, where it is a matter of chance."""
-
-    name: str
-    promise: str
-    strike: Callable[[Path, int], Outcome]
 
 
 # --- processes and stores ---
@@ -434,51 +417,38 @@ def older_at_once(folder: Path, _n: int) -> Outcome:
     )
 
 
-FAULTS = (
-    Fault("three comparisons at once on a new store", "all finish, every answer is there", at_once),
-    Fault("the same comparison twice at once", "the second is refused, nothing is computed twice", alike_at_once),
-    Fault("readers while answers are written", "all succeed, nothing half-written is seen", readers),
-    Fault("`kill -9` of a comparison", "what was stored stays, a rerun ends as if nothing had been", killed_writing),
+ONCE = "nothing is computed twice"
+READABLE = "can be read, writing is one line"
+ROWS = (
+    Fault("three comparisons at once", "a new store", "all finish, every answer is there", at_once),
+    Fault("the same comparison twice at once", "a new store", f"the second is refused, {ONCE}", alike_at_once),
+    Fault("readers", "while answers are written", "all succeed, nothing half-written is seen", readers, share=0.4),
     Fault(
-        "`kill -9` while an older store is brought up to date",
+        "kill -9 of the parent",
+        "while it writes the store",
+        "what was stored stays, a rerun ends as if nothing had been",
+        killed_writing,
+        share=1 / 8,
+    ),
+    Fault(
+        "kill -9 of the parent",
+        "while it brings an older store up to date",
         "old or new, nothing lost, a whole copy",
         killed_migrating,
+        share=0.2,
     ),
-    Fault("an older store opened by four processes at once", "one copy, all succeed", older_at_once),
-    Fault("a full disk, writing", "one line, what was stored stays, goes on when there is room", disk_full_writing),
-    Fault("a full disk, older store", "not begun, one line, nothing left behind", disk_full_migrating),
-    Fault("a full disk, reading", "as ever", disk_full_reading),
-    Fault("a read-only folder", "can be read, writing is one line", read_only_folder),
-    Fault("a read-only mount", "can be read, writing is one line", read_only_disk),
-    Fault("a read-only older store", "one line", read_only_old),
+    Fault("four processes at once", "open an older store", "one copy, all succeed", older_at_once),
     Fault(
-        "a read-only folder with a killed writer's log", "what was stored last is seen, or missed loudly", read_only_log
+        "full disk",
+        "compare, writing the store",
+        "one line, what is stored stays, goes on with room",
+        disk_full_writing,
     ),
-    Fault("a newer store", "one line, left alone", newer),
+    Fault("full disk", "opening an older store", "not begun, one line, nothing left behind", disk_full_migrating),
+    Fault("full disk", "reading the store", "as ever", disk_full_reading),
+    Fault("read-only folder", "the store", READABLE, read_only_folder),
+    Fault("read-only mount", "the store", READABLE, read_only_disk),
+    Fault("read-only folder", "an older store", "one line", read_only_old),
+    Fault("read-only folder", "a killed writer's log", "what was stored last is seen, or missed loudly", read_only_log),
+    Fault("a newer store", "compare", "one line, left alone", newer),
 )
-
-
-def suffer(fault: Fault, n: int) -> Outcome:
-    """Raises NotHere where this machine cannot make it."""
-    with open_folder() as folder:
-        return fault.strike(folder, n)
-
-
-def main() -> None:
-    n = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    print("| what happens | promised | what came of it | |\n|---|---|---|---|")
-    as_promised = True
-    for fault in FAULTS:
-        try:
-            outcome = suffer(fault, n)
-        except NotHere as why:
-            print(f"| {fault.name} | {fault.promise} | not tried: {why} | |", flush=True)
-            continue
-        as_promised = as_promised and outcome.as_promised
-        verdict = "as promised" if outcome.as_promised else "**NOT AS PROMISED**"
-        print(f"| {fault.name} | {fault.promise} | {outcome.came.replace('|', '/')} | {verdict} |", flush=True)
-    raise SystemExit(not as_promised)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,1 @@
+"""What may go wrong with a run, done to real ones: `python -m tests.faults`."""
