@@ -33,6 +33,10 @@ is tried: f32 was no faster anywhere, and q8_0 reads prompts at a seventh of the
 CLEARLY = 0.95
 """A choice has to be this much cheaper than an earlier one: what is measured varies by a few percent."""
 
+WORTH_ANOTHER = 0.75
+"""The same against the choice that earlier runs were computed by: with another one their answers cannot be taken over,
+nor their scores be compared."""
+
 SAMPLED_TOKENS = 16
 """How many tokens of an answer a model chooses where a grammar gives the rest: three figures take about that."""
 
@@ -46,12 +50,16 @@ CHARS_PER_TOKEN = 2.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What a model is asked for: a `message` of middling length, and how many tokens of an answer it chooses."""
+    """What a model is asked for: a `message` of middling length, and how many tokens of an answer it chooses.
+
+    `usual` is the choice by which it was done before, if it was.
+    """
 
     message: str
     longest_chars: int
     sampled_tokens: int
     max_answer_tokens: int
+    usual: Choice | None = None
 
     @property
     def n_ctx(self) -> int:
@@ -106,16 +114,19 @@ def _cache_bytes(header: GgufHeader, work: Work, count: int) -> int:
 def choose(subjects: Sequence[Subject], work: Work, machine: str, progress: Progress = SILENT) -> Choice:
     """The one of CHOICES that answers `work` fastest on `machine`, over all `subjects` (models of different shapes).
 
+    The usual one stays unless another is worth it.
+
     What was measured once for a machine, shape and size of work is read from the cache. A model that cannot be measured
     has no say, nor has a choice that some model cannot be run with.
     """
     costs = [cost for subject in subjects if (cost := _costs(subject, work, machine, progress))]
-    best, least = 0, float("inf")
-    for number in range(len(CHOICES)):
+    best, least, enough = 0, float("inf"), CLEARLY
+    for number in sorted(range(len(CHOICES)), key=lambda number: CHOICES[number] != work.usual):
         if all(cost[number] is not None for cost in costs):
             relative = sum(float(cost[number] or 0) / min(filter(None, cost)) for cost in costs)
-            if relative < CLEARLY * least:
+            if relative < enough * least:
                 best, least = number, relative
+                enough = WORTH_ANOTHER if CHOICES[best] == work.usual else CLEARLY
     return CHOICES[best]
 
 

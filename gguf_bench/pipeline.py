@@ -132,7 +132,10 @@ def compare(
         shown = excerpts(options)
         prompts = _messages(options, shown)
         if found is None:
-            settings = calibrated(everyone, files, list(prompts.values()), options, settings, build, progress, place)
+            usual = _usual(settings, options, store)
+            settings = calibrated(
+                *(everyone, files, list(prompts.values()), options, settings, build, progress, place, usual)
+            )
             found = _created(key, everyone, len(asked), options, settings, build, place, store), settings
         run_id, settings = found
         store.save_excerpts(run_id, _excerpt_rows(options, shown))
@@ -204,6 +207,22 @@ def _began_with(run: Row) -> Settings | None:
     return Settings(**stored) if stored.keys() == known else None
 
 
+def _same_but_for_choice(settings: Settings, began_with: Settings) -> bool:
+    """Whether the two are the same but for what was CHOSEN."""
+    return replace(settings, **{name: getattr(began_with, name) for name in CHOSEN}) == began_with
+
+
+def _usual(settings: Settings, options: Options, store: Store) -> Settings | None:
+    """What the newest run of files began with that was asked for these documents in this way; None without one."""
+    earlier = store.rows(
+        "select settings from runs where dataset_sha256 = ? and excerpt_chars is ? and exists"
+        " (select 1 from contenders where run_id = runs.id and file_sha256 is not null) order by id desc",
+        [options.dataset.sha256, options.excerpt_chars],
+    )
+    began_with = (found for run in earlier if (found := _began_with(run)) is not None)
+    return next((found for found in began_with if _same_but_for_choice(settings, found)), None)
+
+
 def calibrated(
     asked: Sequence[Contender],
     files: Sequence[Prepared],
@@ -213,8 +232,12 @@ def calibrated(
     build: llama_build.Build,
     progress: Progress = SILENT,
     place: Place = HERE,
+    usual: Settings | None = None,
 ) -> Settings:
-    """`settings` with what suits the machine, all the files and `prompts` best: the same for every contender."""
+    """`settings` with what suits the machine, all the files and `prompts` best: the same for every contender.
+
+    What an earlier run chose, the `usual`, is kept where it can be and is not much slower.
+    """
     pairs = [(contender.spec, file) for contender, file in zip(asked, files, strict=True) if isinstance(file, GgufFile)]
     headers = {}
     for _, file in pairs:
@@ -226,7 +249,9 @@ def calibrated(
     if options.n_parallel is None:
         gpu_bytes = sum(gpu["total_bytes"] for gpu in build.gpus) if options.gpu_layers != "0" else 0
         n_parallel = calibrate.parallel_that_fits(list(headers.values()), work, gpu_bytes or place.memory_bytes())
-        settings = replace(settings, n_parallel=n_parallel)
+        settings = replace(settings, n_parallel=min(n_parallel, usual.n_parallel) if usual else n_parallel)
+    if usual is not None:
+        work = replace(work, usual={name: getattr(usual, name) for name in calibrate.CHOICES[0]})
     subjects = {
         header.shape_key: calibrate.Subject(
             path=file.path,
@@ -279,8 +304,7 @@ def _run_to_go_on_with(
     if run is None or (options.fresh and not (run["fresh"] and run["status"] != "finished")):
         return None
     began_with = _began_with(run)
-    chosen: dict[str, Any] = {name: getattr(began_with, name, None) for name in CHOSEN}
-    if began_with is None or replace(settings, **chosen) != began_with:
+    if began_with is None or not _same_but_for_choice(settings, began_with):
         return None
     if not all(_same_files(row, file) for row, file in zip(store.contenders(run["id"]), files, strict=True)):
         return None

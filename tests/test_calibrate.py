@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,18 @@ def headers(tmp_path: Path) -> list[GgufHeader]:
     return [read_header(mamba(tmp_path / "a.gguf")), read_header(lfm2(tmp_path / "b.gguf"))]
 
 
-def chosen(headers: Sequence[GgufHeader], seconds: list[list[float | None]], monkeypatch: pytest.MonkeyPatch) -> Any:
+def chosen(
+    headers: Sequence[GgufHeader],
+    seconds: list[list[float | None]],
+    monkeypatch: pytest.MonkeyPatch,
+    usual: int | None = None,
+) -> Any:
     """The choice where each model would take so many `seconds` a document by each of CHOICES."""
     costs = {header.name: cost for header, cost in zip(headers, seconds, strict=True)}
     monkeypatch.setattr(calibrate, "_measured", lambda subject, work, progress: costs[subject.header.name])
     subjects = [Subject(path=Path(h.name), header=h, settings={}, template_kwargs={}) for h in headers]
-    return calibrate.choose(subjects, WORK, "a machine")
+    work = WORK if usual is None else replace(WORK, usual=CHOICES[usual])
+    return calibrate.choose(subjects, work, "a machine")
 
 
 @pytest.mark.parametrize(
@@ -49,6 +56,27 @@ def test_the_cheapest_for_all(
     seconds: list[list[float | None]], expected: int, headers: list[GgufHeader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert chosen(headers, seconds, monkeypatch) == CHOICES[expected]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "usual", "expected"),
+    [
+        ([[2, 1.8, 1.6]], 0, 0),  # 20 % are not worth answers that cannot be taken over
+        ([[1.6, 1.8, 2]], 2, 2),
+        ([[2, 1.4, 1.4]], 0, 1),
+        ([[1.4, 1.41, 2]], 2, 0),
+        ([[1, 3, None]], 2, 0),  # what this model cannot be run with
+        ([[1, 1, 1], []], 2, 2),
+    ],
+)
+def test_the_usual_choice_stays_unless_another_is_worth_it(
+    seconds: list[list[float | None]],
+    usual: int,
+    expected: int,
+    headers: list[GgufHeader],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert chosen(headers[: len(seconds)], seconds, monkeypatch, usual) == CHOICES[expected]
 
 
 def test_what_was_measured_is_remembered(headers: list[GgufHeader], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
+from gguf_bench import calibrate, llama_build, pipeline, prepare, results, session, tiny_gguf
 from gguf_bench import dataset as datasets
-from gguf_bench import llama_build, pipeline, prepare, results, session
 from gguf_bench.baselines import BASELINES
 from gguf_bench.catalog import baseline
 from gguf_bench.errors import ChildDied, ModelError, QuantizeError, StoreError
+from gguf_bench.gguf_header import read_header
 from gguf_bench.pipeline import Options
 from gguf_bench.prepare import contenders
 from gguf_bench.quants import quant
@@ -177,6 +178,26 @@ def test_another_number_side_by_side_is_another_run(runs: FakeRuns, store: Store
     assert pipeline.compare(contenders([SPEC], []), changed(options, n_parallel=1), store) == 2
     assert runs.settings.n_parallel == 1
     assert len(runs.asked) == 5 + 5
+
+
+def test_a_model_added_later_is_run_as_the_others_were(
+    runs: FakeRuns, store: Store, options: Options, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """So that their answers are taken over, though another choice would be a little faster for it."""
+    header, seconds = read_header(tiny_gguf.write(tmp_path / "tiny.gguf")), [2.0, 2.0, 1.0]
+    monkeypatch.setattr(pipeline, "read_header", lambda path: header)
+    monkeypatch.setattr(calibrate, "_costs", lambda subject, work, machine, progress: seconds)
+    monkeypatch.setattr(calibrate, "parallel_that_fits", lambda headers, work, memory_bytes: 4)
+    pipeline.compare(contenders([SPEC], []), options, store)
+    assert (runs.settings.n_ubatch, runs.settings.n_parallel) == (256, 4)
+    seconds[:] = [1.0, 1.0, 1.2]
+    monkeypatch.setattr(calibrate, "parallel_that_fits", lambda headers, work, memory_bytes: 8)
+    both = contenders([SPEC, dataclasses.replace(SPEC, key="n")], [])
+    assert pipeline.compare(both, options, store) == 2
+    assert (runs.settings.n_ubatch, runs.settings.n_parallel) == (256, 4)
+    assert len(runs.asked) == 5 + 5
+    pipeline.compare(both, changed(options, excerpt_chars=300), store)
+    assert (runs.settings.n_ubatch, runs.settings.n_parallel) == (512, 8), "other prompts: nothing to take over"
 
 
 def test_answers_that_depend_on_the_other_documents_are_not_taken_over(
