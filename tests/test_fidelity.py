@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import signal
 import sqlite3
 import subprocess
@@ -28,7 +29,8 @@ from gguf_bench.measure import fidelity
 from gguf_bench.progress import Silent
 from gguf_bench.quants import Quant, quant
 from gguf_bench.records import ModelSpec
-from gguf_bench.report.found import Found
+from gguf_bench.report.figures import curves
+from gguf_bench.report.found import Found, Standings
 from gguf_bench.report.gather import gather
 from gguf_bench.report.tables import board
 from gguf_bench.report.words import board_note
@@ -293,6 +295,10 @@ def test_a_report_has_it_in_its_leaderboard(scored: Path) -> None:
     assert titles[first : first + 3] == ["KL divergence", "Same token", "Perplexity"]
     assert sum(row[first : first + 3] == ["0.1250", "37.5", "0.50"] for row in rows) == 3
     assert "F16 on 1,530 tokens of eps-measurement-v1 or F16 on 9,000 tokens of eps-measurement-v1." in note
+    figures, _ = curves(Standings(results.comparison([1], store)))
+    assert [figure.id for figure in figures] == ["curve-0", "divergence-0", "curve-1"]  # of bloop_1b one file
+    assert re.search("Q\\w+ diverges 1.0 times as far as Q\\w+ and scores", figures[1].title)
+    assert "predictions from those of F16, on 1,530 tokens of eps-measurement-v1" in figures[1].caption
     store = Store(scored)
     with store._writing() as connection:
         connection.execute("delete from fidelity_measurements")

@@ -127,6 +127,15 @@ def test_labels_cover_neither_points_nor_each_other() -> None:
         assert not any(box.overlap(Box(point.x - 4, point.y - 4, point.x + 4, point.y + 4)) for point in points)
 
 
+def test_no_label_is_nearer_to_another_point() -> None:
+    """Below its own interval a label may stand beside the next one's point."""
+    one, other = Point(100.0, 50.0, 20.0, 120.0, "a long name"), Point(50.0, 130.0, 125.0, 135.0, "")
+    walls = [Point(x, 50.0, 0.0, 110.0, "") for x in (85.0, 115.0)]
+    assert placed([one, other, *walls], [], 400, 150)[0] is None
+    far_away = other._replace(x=300.0)
+    assert placed([one, far_away, *walls], [], 400, 150)[0] == Place(100.0, 130.0, "center")
+
+
 @pytest.mark.parametrize(
     ("taken", "expected"),
     [

@@ -245,6 +245,9 @@ def _quoted(text: str) -> str:
 # ------------------------------------------------------------------------------------------------------------ the axes
 
 
+ROUND_NUMBERS = [factor * 10.0**exponent for exponent in range(-9, 7) for factor in (1, 2, 5)]
+
+
 def size_axis(sizes_bytes: Sequence[int]) -> Axis:
     """File sizes in MiB."""
     mebibytes = [size / 2**20 for size in sizes_bytes]
@@ -254,8 +257,11 @@ def size_axis(sizes_bytes: Sequence[int]) -> Axis:
 
 
 def speed_axis(speeds: Sequence[float]) -> Axis:
-    steps = [factor * 10.0**exponent for exponent in range(-4, 7) for factor in (1, 2, 5)]
-    return _ranged("documents a minute", speeds, steps, lambda value: f"{value:,g}")
+    return _ranged("documents a minute", speeds, ROUND_NUMBERS, lambda value: f"{value:,g}")
+
+
+def divergence_axis(nats: Sequence[float]) -> Axis:
+    return _ranged("KL divergence, nats", nats, ROUND_NUMBERS, lambda value: f"{value:g}")
 
 
 def bits_axis(bits: Sequence[float]) -> Axis:

@@ -196,16 +196,21 @@ def _legend(rows: Sequence[Row], found: Standings) -> list[tuple[str, str]]:
 
 
 def curves(found: Standings) -> tuple[list[Figure], str]:
-    """A curve for each base model that has a score at several quantizations, and what is said of those left out."""
+    """A curve for each base model that has a score at several quantizations, and what is said of those left out.
+
+    Beside it stands what its files' divergence from their reference says of their scores, where several have one.
+    """
     by_model: dict[str, list[Row]] = {}
     for row in found.models:
         if row["bits_per_weight"]:
             by_model.setdefault(row["base_model"], []).append(row)
     several = {model: rows for model, rows in by_model.items() if len({row["bits_per_weight"] for row in rows}) > 1}
     left_out = list(several)[MOST_CURVES:]
-    figures = [
-        _curve(number, model, rows, found) for number, (model, rows) in enumerate(list(several.items())[:MOST_CURVES])
-    ]
+    figures = []
+    for number, (model, rows) in enumerate(list(several.items())[:MOST_CURVES]):
+        figures.append(_curve(number, model, rows, found))
+        if len(alike := _measured_alike(rows)) > 1:
+            figures.append(_divergence(number, model, alike, found))
     return figures, f"Left out: the curves of {', '.join(left_out)}." if left_out else ""
 
 
@@ -228,6 +233,39 @@ def _curve(number: int, model: str, rows: Sequence[Row], found: Standings) -> Fi
             points, charts.bits_axis([row["bits_per_weight"] for row in rows]), lines, width, join="linear"
         ),
         sizes=[each for each in SIZES if each.name == "narrow"],  # several stand in a row
+    )
+
+
+def _measured_alike(rows: Sequence[Row]) -> list[Row]:
+    """Those whose divergence is from the same reference on as much text, the most of them; least divergence first."""
+    kinds: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        if row["fidelity"] and row["kl_divergence"] and row["kl_divergence"] > 0:
+            measured = row["fidelity"]
+            kinds.setdefault((measured["reference_sha256"], measured["n_tokens"]), []).append(row)
+    most = max(kinds.values(), key=len, default=[])
+    return sorted(most, key=lambda row: row["kl_divergence"])
+
+
+def _divergence(number: int, model: str, rows: Sequence[Row], found: Standings) -> Figure:
+    points = [
+        _dot(row, row["kl_divergence"], found, is_front=True, n=0, label=row["quant"] or row["name"]) for row in rows
+    ]
+    lines, beyond = _levels(found, points)
+    nearest, farthest, measured = rows[0], rows[-1], rows[0]["fidelity"]
+    times = farthest["kl_divergence"] / nearest["kl_divergence"]
+    far = f"{times:,.0f}" if times >= 10 else f"{times:.1f}"
+    lost = 100 * (nearest["eps_score"] - farthest["eps_score"])
+    change = f"{abs(lost):.1f} points {'less' if lost >= 0 else 'more'}"
+    return _figure(
+        f"divergence-{number}",
+        f"{model}: {farthest['quant']} diverges {far} times as far as {nearest['quant']} and scores {change}",
+        f"EPS score of {model} by the mean Kullback-Leibler divergence of its predictions from those of "
+        f"{measured['reference']}, on {measured['n_tokens']:,} tokens of {measured['text']}.{beyond}",
+        lambda width: charts.dots(
+            points, charts.divergence_axis([row["kl_divergence"] for row in rows]), lines, width, join=None
+        ),
+        sizes=[each for each in SIZES if each.name == "narrow"],
     )
 
 

@@ -26,6 +26,11 @@ class Box(NamedTuple):
         high = min(self.bottom, other.bottom) - max(self.top, other.top)
         return max(0.0, wide) * max(0.0, high)
 
+    def distance(self, point: Point) -> float:
+        """From a point outside; 0 within."""
+        across = max(self.left - point.x, 0.0, point.x - self.right)
+        return math.hypot(across, max(self.top - point.y, 0.0, point.y - self.bottom))
+
 
 class Point(NamedTuple):
     """A point at `x`, `y` with its interval from `low` to `high`, and its label; all in pixels, y downwards."""
@@ -48,15 +53,18 @@ class Place(NamedTuple):
 def placed(
     points: Sequence[Point], path: Sequence[tuple[float, float]], width: float, height: float
 ) -> list[Place | None]:
-    """A place for each label, earlier points first; None where a label would cover something wherever it stood.
+    """A place for each label, earlier points first; None where it would cover something wherever it stood, or be nearer
+    to another point than to its own.
 
     `path` are the corners of a line that labels keep off, too.
     """
     taken = _drawn(points, path)
     found: list[Place | None] = []
     for point in points:
+        boxes = ((each, _box(each, point.label)) for each in _candidates(point))
         place = next(
-            (each for each in _candidates(point) if _is_free(_box(each, point.label), taken, width, height)), None
+            (each for each, box in boxes if _is_free(box, taken, width, height)),
+            None,
         )
         if place is not None:
             taken.append(_box(place, point.label))
@@ -118,6 +126,11 @@ def _box(place: Place, label: str) -> Box:
     wide = CHARACTER * len(label)
     left = place.x - {"left": 0.0, "center": wide / 2, "right": wide}[place.align]
     return Box(left, place.y - HEIGHT / 2, left + wide, place.y + HEIGHT / 2)
+
+
+def _is_its_own(box: Box, point: Point, points: Sequence[Point]) -> bool:
+    """Whether no other point is nearer to the label: it would be read as that one's."""
+    return all(box.distance(point) <= box.distance(other) for other in points)
 
 
 def _is_free(box: Box, taken: Sequence[Box], width: float, height: float) -> bool:
