@@ -61,11 +61,9 @@ def placed(
     taken = _drawn(points, path)
     found: list[Place | None] = []
     for point in points:
-        boxes = ((each, _box(each, point.label)) for each in _candidates(point))
-        place = next(
-            (each for each, box in boxes if _is_free(box, taken, width, height)),
-            None,
-        )
+        boxes = {each: _box(each, point.label) for each in _candidates(point)}
+        free = (each for each, box in boxes.items() if _is_free(box, taken, width, height))
+        place = next((each for each in free if _is_its_own(boxes[each], point, points)), None)
         if place is not None:
             taken.append(_box(place, point.label))
         found.append(place)
