@@ -124,18 +124,21 @@ def _plain(error: GgufBenchError | OSError) -> ModelError:
     return ModelError(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
 
-def measure(subjects: Sequence[tuple[Wanted, Subject]], work: Work, machine: str) -> Outcome | Needs:
-    """As `calibrate.choose`, of files as they are here."""
+def bring(file: Wanted) -> Outcome | Needs:
+    """See that `file` is here."""
     watch = Watch()
-    here = []
-    lacking = []
-    for file, subject in subjects:
-        if (paths := files.found(file, watch)) is None:
-            lacking.append(file)
-        else:
-            here.append(replace(subject, path=paths[0], header=read_header(paths[0])))
-    if lacking:
-        return Needs(files=tuple(lacking), said=tuple(watch.said))
+    is_here = files.found(file, watch) is not None
+    return Outcome(said=tuple(watch.said)) if is_here else Needs(files=(file,), said=tuple(watch.said))
+
+
+def measure(subjects: Sequence[tuple[Wanted, Subject]], work: Work, machine: str) -> Outcome:
+    """As `calibrate.choose`, of files that were brought; one that is gone again has no say."""
+    watch = Watch()
+    here = [
+        replace(subject, path=paths[0], header=read_header(paths[0]))
+        for file, subject in subjects
+        if (paths := files.found(file, watch)) is not None
+    ]
     with watch.ending():
         choice = calibrate.choose(here, work, machine, watch)
     return Outcome(choice=choice, said=tuple(watch.said))

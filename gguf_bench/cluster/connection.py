@@ -10,6 +10,7 @@ from typing import Any
 
 import dask
 from distributed import Client, LocalCluster
+from distributed.security import Security
 
 from gguf_bench.errors import ClusterError, one_line
 from gguf_bench.progress import Progress
@@ -68,17 +69,35 @@ def _local(n_workers: int) -> Iterator[LocalCluster]:
 
 @contextmanager
 def _client(address: str | LocalCluster) -> Iterator[Client]:
+    security = _security(str(address))
     try:
-        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, TypeError, ValueError, RuntimeError) as error:
-        hint = "is `dask scheduler` running there, and does the address say tcp or tls as it does?"
-        if str(address).startswith("tls://"):
-            hint += " Certificates are set as Dask has it, see docs/cluster.md"
-        raise ClusterError(f"no scheduler answers at {address}: {one_line(str(error))}", hint=hint) from error
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False, security=security)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ClusterError(
+            f"no scheduler answers at {address}: {one_line(str(error))}",
+            hint="is `dask scheduler` running there, and does the address say tcp or tls as its own log does?",
+        ) from error
     try:
         yield client
     finally:
         client.close(timeout=CLOSE_SECONDS)
+
+
+def _security(address: str) -> Security:
+    """Dask's own settings. Raises ClusterError where they lack what `address` needs."""
+    try:
+        security = Security()
+        has_certificates = security.get_connection_args("client").get("ssl_context") is not None
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise ClusterError(
+            f"the certificates in Dask's settings cannot be used: {one_line(str(error))}", hint="see docs/cluster.md"
+        ) from error
+    if address.startswith("tls://") and not has_certificates:
+        raise ClusterError(
+            f"{address} needs certificates, and Dask's settings name none",
+            hint="set DASK_DISTRIBUTED__COMM__TLS__CA_FILE and the client's certificate, see docs/cluster.md",
+        )
+    return security
 
 
 def _is_loopback(address: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
@@ -70,17 +71,26 @@ class Coordinator:
                 progress.say(said.get())
 
     async def _measured(self, subjects: Sequence[Subject], work: Work, machine: str, say: Say) -> Choice:
-        sender = Sender(self._workers)
-        here = [(await asyncio.to_thread(files.wanted, subject.path), subject) for subject in subjects]
         while alike := sorted(self._workers.alike):
             try:
-                outcome = await sender.done_by(alike[0], on_worker.measure, (here, work, machine), say)
+                return await self._measured_on(alike[0], subjects, work, machine, say)
             except WorkerLost:
                 self._workers.forget(alike[0])
-            else:
-                assert outcome.choice is not None
-                return outcome.choice
         raise ClusterError("every worker was lost before the first model was measured", hint="see the workers' logs")
+
+    async def _measured_on(
+        self, address: str, subjects: Sequence[Subject], work: Work, machine: str, say: Say
+    ) -> Choice:
+        sender = Sender(self._workers)
+        there = []
+        for subject in subjects:
+            with suppress(GgufBenchError, OSError):  # its own cells will say what is wrong with it
+                file = await asyncio.to_thread(files.wanted, subject.path)
+                await sender.done_by(address, on_worker.bring, (file,), say)
+                there.append((file, subject))
+        outcome = await sender.done_by(address, on_worker.measure, (there, work, machine), say)
+        assert outcome.choice is not None
+        return outcome.choice
 
     def answers(
         self, questions: Sequence[Question], task: Task, messages: Mapping[str, str], progress: Progress
