@@ -330,3 +330,9 @@ FIDELITY_SHOWN = """fidelity_measurements on fidelity_measurements.id = (
         order by reference.bits_per_weight desc, measured.n_tokens desc, measured.id desc
         limit 1
     )"""
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m008_template_kwargs(db: Database) -> None:
+    """What the chat template of a contender was given: who runs the file elsewhere has to give it the same."""
+    db.execute("alter table contenders add column template_kwargs text")  # JSON; null: nothing, or not known

@@ -359,6 +359,7 @@ def _created(
             "settings_sha256": _settings_sha256(contender, settings),
             "status": "pending",
             "asked": position < n_asked,
+            "template_kwargs": json.dumps(contender.spec.template_kwargs) if contender.spec.template_kwargs else None,
         }
         for position, contender in enumerate(everyone)
     ]

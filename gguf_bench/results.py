@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -123,6 +124,11 @@ def _command(contender: Row, store: Store) -> str:
         words += ["-fa", "on" if settings["flash_attention"] else "off"]
     if settings.get("kv_type", "f16") != "f16":
         words += ["-ctk", settings["kv_type"], "-ctv", settings["kv_type"]]
+    variables = json.loads(contender["template_kwargs"] or "{}")
+    if template := variables.pop("chat_template", None):
+        words += ["--chat-template", template]
+    if variables:
+        words += ["--chat-template-kwargs", json.dumps(variables)]
     return shlex.join([*words, "-np", "1", "--temp", "0"])
 
 

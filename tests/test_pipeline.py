@@ -258,6 +258,13 @@ def test_a_whole_copy_keeps_what_was_measured(runs: FakeRuns, store: Store, opti
     assert (row["load_seconds"], row["peak_rss_bytes"], row["run_name"]) == (1, 2000, "again")
 
 
+def test_what_a_chat_template_is_given_is_kept(runs: FakeRuns, store: Store, options: Options) -> None:
+    quiet = dataclasses.replace(SPEC, key="quiet", template_kwargs={"enable_thinking": False})
+    pipeline.compare(contenders([SPEC, quiet], []), options, store)
+    kept = {row["model"]: row["template_kwargs"] for row in store.contenders(1)}
+    assert (kept["m"], kept["quiet"]) == (None, '{"enable_thinking": false}')
+
+
 def test_reuse_minds_the_contender_s_own_context(runs: FakeRuns, store: Store, options: Options) -> None:
     """Whether a prompt fits depends on it, so one file under two contexts is two experiments."""
     wide = ModelSpec(key="m", provider="package", package="p")

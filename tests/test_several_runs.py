@@ -196,6 +196,16 @@ def test_recommend_prints_the_file_and_the_command_that_runs_it(files: Path, ggu
     assert [each["within"] for each in advice["candidates"]] == [None, "shown", "refuted", None]
 
 
+def test_the_command_gives_the_chat_template_what_it_was_given(files: Path, gguf_bench: Command) -> None:
+    given = {"enable_thinking": False, "chat_template": "{{ messages[0].content }}"}
+    with closing(sqlite3.connect(files)) as db, db:
+        db.execute("update contenders set template_kwargs = ? where model = 'bloop_1b'", [json.dumps(given)])
+    lines = gguf_bench("--db", files, "recommend").stdout.splitlines()
+    words = shlex.split(lines[2])
+    assert words[words.index("--chat-template") + 1] == given["chat_template"]
+    assert json.loads(words[words.index("--chat-template-kwargs") + 1]) == {"enable_thinking": False}
+
+
 def test_where_nothing_fits_the_reasons_are_shown_and_the_exit_code_says_so(files: Path, gguf_bench: Command) -> None:
     found = gguf_bench("--db", files, "recommend", "--max-size", "1MiB")
     assert found.returncode == 1
