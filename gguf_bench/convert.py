@@ -7,7 +7,6 @@ a GGUF needs none of it.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gguf_bench.errors import AdapterFound, CheckpointError
-from gguf_bench.paths import cache_folder
+from gguf_bench.paths import cache_folder, folder_beside
 from gguf_bench.progress import SILENT, Progress, Reached
 from gguf_bench.records import Checkpoint
 
@@ -117,16 +116,16 @@ def _fingerprint(folder: Path) -> str:
 
 
 @contextmanager
-def named_folder(checkpoint: Checkpoint) -> Iterator[Path]:
-    """The checkpoint's folder under the name its repo has.
+def named_folder(checkpoint: Checkpoint, target: Path) -> Iterator[Path]:
+    """The checkpoint's folder under the name its repo has, while `target` is made of it.
 
     The converter reads the model's name from its folder, and a snapshot in the Hub cache is called after its commit.
     """
     if checkpoint.repo is None:
         yield checkpoint.folder
         return
-    with tempfile.TemporaryDirectory() as folder:
-        link = Path(folder) / checkpoint.repo.split("/")[-1]
+    with folder_beside(target) as folder:
+        link = folder / checkpoint.repo.split("/")[-1]
         link.symlink_to(checkpoint.folder.absolute(), target_is_directory=True)
         yield link
 
@@ -138,7 +137,7 @@ def convert(checkpoint: Checkpoint, target: Path, outtype: str = "auto", *, prog
     """
     import converters
 
-    with _told(target, progress) as advance, named_folder(checkpoint) as folder:
+    with _told(target, progress) as advance, named_folder(checkpoint, target) as folder:
         return converters.convert(folder, target, outtype=outtype, progress=advance, warn=progress.say)
 
 
@@ -148,7 +147,7 @@ def convert_adapter(
     """Convert a LoRA adapter of `base`, of which config.json is read, to `target`; otherwise as `convert`."""
     import converters
 
-    with _told(target, progress) as advance, named_folder(adapter) as folder:
+    with _told(target, progress) as advance, named_folder(adapter, target) as folder:
         return converters.convert_lora(
             folder, base.folder, target, outtype=outtype, progress=advance, warn=progress.say
         )

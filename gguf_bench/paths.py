@@ -66,12 +66,36 @@ def written_whole(target: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def folder_beside(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `target`, for what is needed until that is written; it goes with the block.
+
+    One that `kill -9` leaves behind goes as a partial file does, which a folder of the system's for temporary files,
+    whose name nobody knows any more, would not.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(target)
+    folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    folder.mkdir()
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
+
+
 def remove_leftovers(target: Path) -> None:
-    """Remove the partial files of `target` whose writers are gone, the converters' own among them."""
+    """Remove the partial files and folders of `target` whose writers are gone, the converters' own among them."""
     for leftover in target.parent.glob(f".{target.name}.*.partial"):
-        with suppress(OSError), leftover.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            leftover.unlink()
+        with suppress(OSError):
+            held = os.open(leftover, os.O_RDONLY)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            finally:
+                os.close(held)
 
 
 def require_free_space(what: str, folder: Path, needed_bytes: int) -> None:

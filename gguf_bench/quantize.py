@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,7 +20,7 @@ from gguf_bench.child import Child, Event
 from gguf_bench.errors import QuantizeError
 from gguf_bench.gguf_files import part_name
 from gguf_bench.gguf_header import BLOCKS, read_header
-from gguf_bench.paths import written_whole
+from gguf_bench.paths import folder_beside, written_whole
 from gguf_bench.progress import SILENT, Progress, Reached
 from gguf_bench.quants import QUANTS, Quant
 from gguf_bench.records import GgufFile, QuantizedSize, QuantizeOptions
@@ -162,7 +161,7 @@ def _parts_written_whole(targets: Sequence[Path], *, by_prefix: bool) -> Iterato
         if not by_prefix:
             yield partials[0], partials[0]
             return
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = stack.enter_context(folder_beside(targets[0]))
         links = [folder / part_name("model", part, len(partials)) for part in range(1, len(partials) + 1)]
         for link, partial in zip(links, partials, strict=True):
             link.symlink_to(partial.absolute())

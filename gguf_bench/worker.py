@@ -13,7 +13,6 @@ import re
 import resource
 import statistics
 import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -127,11 +126,14 @@ def probe(job: Job, emit: Emit, _lines: Lines) -> None:
     """
     from gguf_bench import tiny_gguf  # gguf takes its time to import, and this job alone needs it
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = tiny_gguf.write(Path(folder) / "tiny.gguf")
+    in_memory = os.memfd_create("tiny.gguf")  # a file of the disk would stay where this process is killed
+    try:
+        path = tiny_gguf.write(Path(f"/proc/self/fd/{in_memory}"))
         model = Model(path, extra_buffers=job["extra_buffers"])
         context = Context(model, _layout(ALONE | {"n_threads": llama_devices.physical_cores()}, PAD))
         next(Engine(model, context, None, 2).answers([("probe", list(range(64)))]))
+    finally:
+        os.close(in_memory)
     emit("decoded")
 
 

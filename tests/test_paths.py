@@ -84,6 +84,25 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path, module: str) -> Non
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_folder_beside_a_file_goes_with_its_block_or_with_its_killed_owner(tmp_path: Path) -> None:
+    target = tmp_path / "x.gguf"
+    with paths.folder_beside(target) as folder:
+        (folder / "link").symlink_to(tmp_path)
+        paths.remove_leftovers(target)
+        assert (folder / "link").exists(), "a living owner keeps its folder"
+    assert list(tmp_path.iterdir()) == []
+    script = (
+        "import sys, os, pathlib; from gguf_bench.paths import folder_beside\n"
+        "with folder_beside(pathlib.Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'link').symlink_to(folder.parent); os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(target)], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    with paths.written_whole(target) as partial:
+        partial.write_bytes(b"whole")
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_too_little_space_is_said_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(DiskSpaceError, match=r"x\.gguf needs 1000000000\.00 GB, but only .* are free"):
         paths.require_free_space("x.gguf", tmp_path / "not" / "there", 10**18)
