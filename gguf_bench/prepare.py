@@ -217,7 +217,7 @@ def convert_upstream(spec: ModelSpec, store: Store, outtype: str, target: Path, 
     }
     if _is_converted([target], store, commit, made_with):
         return target
-    with convert_stage.named_folder(Checkpoint(folder=where, repo=repo, commit=commit)) as folder:
+    with convert_stage.named_folder(Checkpoint(folder=where, repo=repo, commit=commit), target) as folder:
         upstream.convert(folder, target, outtype, progress=progress)
     return _recorded(target, store, repo, commit, made_by="converted", made_with=made_with).path
 
@@ -233,7 +233,8 @@ def _converted(spec: ModelSpec, store: Store, outtype: str, target: Path | None,
     checkpoint = Checkpoint(folder=where, repo=repo, commit=commit)
     path = target or convert_stage.target_path(checkpoint, outtype)
     made_with = {"converter": f"gguf-bench {version('gguf-bench')}", "outtype": outtype, "checkpoint": str(where)}
-    if not (path.exists() if target is None else _is_converted([path], store, commit, made_with)):
+    is_there = _is_intact(path, store, progress) if target is None else _is_converted([path], store, commit, made_with)
+    if not is_there:
         progress.say(f"converting {spec.key} to {path.name}")
         convert_stage.convert(checkpoint, path, outtype, progress=progress)
     return _recorded(path, store, repo, commit, made_by="converted", made_with=made_with)
@@ -261,7 +262,8 @@ def _converted_adapter(
         "base": base.key,
         "base_commit": base_commit,
     }
-    if not (path.exists() if target is None else _is_converted([path], store, commit, made_with)):
+    is_there = _is_intact(path, store, progress) if target is None else _is_converted([path], store, commit, made_with)
+    if not is_there:
         progress.say(f"converting {spec.key} to {path.name}")
         convert_stage.convert_adapter(adapter, on, path, outtype, progress=progress)
     return _recorded(path, store, repo, commit, made_by="converted", made_with=made_with, look=describe_adapter)
@@ -447,7 +449,7 @@ def _quantized(
 
     def is_there(quant: Quant) -> bool:
         if folder is None:
-            return paths[quant][0].exists()
+            return _is_intact(paths[quant][0], store, progress)
         return _is_kept(paths[quant], store, lambda row: row["parent_sha256"] == source.sha256, recipes[quant])
 
     missing = [quant for quant in paths if not is_there(quant)]
@@ -523,6 +525,21 @@ def _quantized_paths(
     return [below / f"quantized-{llama_build.installed_version()}{digest}" / name for name in names]
 
 
+def _is_intact(path: Path, store: Store, progress: Progress) -> bool:
+    """Whether the file of our own cache at `path` is there, and holds what it held when the store last saw it.
+
+    Its name stands for its bytes, so where they are others it was damaged, and is free to be made again.
+    """
+    if not path.exists():
+        return False
+    made = {row["sha256"] for row in store.rows("select sha256 from artifacts where path = ?", [str(path.absolute())])}
+    shards = gguf_shards(path.absolute())
+    if not made or (all(shard.is_file() for shard in shards) and store.sha256(shards) in made):
+        return True
+    progress.say(f"{path} is damaged: it is not what was made, and is made again")
+    return False
+
+
 def _is_converted(paths: Sequence[Path], store: Store, commit: str | None, made_with: Mapping[str, Any]) -> bool:
     """As `_is_kept`, of a commit of the Hub's; what a folder on disk held when it was converted is not known."""
     return _is_kept(paths, store, lambda row: commit is not None and row["source_commit"] == commit, made_with)
@@ -578,7 +595,12 @@ def _recorded(
             **{name: known[name] for name in GGUF_FACTS},
         )
     else:
-        gguf = look(shards, sha256, repo=repo, commit=commit)
+        try:
+            gguf = look(shards, sha256, repo=repo, commit=commit)
+        except ModelError as error:
+            if error.hint or not shards[0].is_relative_to(cache_folder()):
+                raise
+            raise ModelError(error.message, hint=f"remove {shards[0]}: it is made again") from error
     store.save_artifact(gguf, made_by=made_by, made_with=made_with, parent_sha256=parent)
     return gguf
 

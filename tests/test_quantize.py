@@ -20,7 +20,7 @@ from llama_cpp._ggml import libggml
 
 from gguf_bench import prepare, provenance, quantize_options
 from gguf_bench.cli.commands import cli
-from gguf_bench.errors import DiskSpaceError, QuantizeError, StoreError
+from gguf_bench.errors import DiskSpaceError, ModelError, QuantizeError, StoreError
 from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.gguf_header import BLOCKS, read_header
 from gguf_bench.progress import Bar, SilentBar
@@ -405,6 +405,25 @@ def test_options_have_a_place_of_their_own_in_the_cache(
     weighed = made(QuantizeOptions(imatrix="mine.gguf"))
     sources.write_imatrix(folder / "mine.gguf", without="attn_q")
     assert made(QuantizeOptions(imatrix="mine.gguf")) not in (plain, weighed)
+
+
+@pytest.mark.parametrize("damage", ["cut short", "other bytes"])
+def test_what_was_damaged_in_the_cache_is_made_again(model: ModelSpec, store: Store, damage: str) -> None:
+    (path,) = prepare.quantize(model, [quant("Q4_0")], store)
+    content = path.read_bytes()
+    path.write_bytes(content[:-4096] if damage == "cut short" else content[:-4096] + bytes(4096))
+    heard = Heard()
+    assert prepare.quantize(model, [quant("Q4_0")], store, progress=heard) == [path]
+    assert path.read_bytes() == content
+    assert heard.lines[0] == f"{path} is damaged: it is not what was made, and is made again"
+
+
+def test_what_cannot_be_read_in_the_cache_is_to_be_removed(model: ModelSpec, store: Store, tmp_path: Path) -> None:
+    """Where the store does not know what it held."""
+    (path,) = prepare.quantize(model, [quant("Q4_0")], store)
+    path.write_bytes(path.read_bytes()[:-4096])
+    with pytest.raises(ModelError, match=r"cannot load it.*; remove .*-Q4_0\.gguf: it is made again"):
+        prepare.quantize(model, [quant("Q4_0")], Store(tmp_path / "other.db"))
 
 
 def test_what_is_there_already_is_not_made_again(model: ModelSpec, store: Store, tmp_path: Path) -> None:
