@@ -89,6 +89,7 @@ class Fault:
     stall_after: int | None = None
     damage: bool = False
     ignore_range: bool = False
+    refuse_range: bool = False
 
 
 class _Server(ThreadingHTTPServer):
@@ -194,6 +195,10 @@ class HubServer:
     def ignore_range(self, part: str, *, times: int = 1) -> None:
         """Answer a range request with the whole file, as some proxies do."""
         self.faults.append(Fault(part, times, ignore_range=True))
+
+    def refuse_range(self, part: str, *, times: int = 1) -> None:
+        """Answer a range request with 416, as some proxies do."""
+        self.faults.append(Fault(part, times, refuse_range=True))
 
     # -- what was asked -----------------------------------------------------------------------------------------------
 
@@ -389,10 +394,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, file: ServedFile, path: str, headers: dict[str, str]) -> None:
         """The content, or the range asked for, with what a Fault does to it."""
-        fault = self._fault(path, "cut_after", "stall_after", "damage", "ignore_range")
+        fault = self._fault(path, "cut_after", "stall_after", "damage", "ignore_range", "refuse_range")
         content = file.local.read_bytes()
         status, start = 200, 0
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if asked and fault and fault.refuse_range:
+            return self._send(416, {"Content-Range": f"bytes */{file.size}"})
         if asked and not (fault and fault.ignore_range):
             start = int(asked[1])
             if start >= file.size:

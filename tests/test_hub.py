@@ -875,6 +875,25 @@ def test_a_range_that_is_ignored_starts_the_file_again(server: HubServer, checkp
 
 
 @pytest.mark.usefixtures("client")
+def test_a_range_that_is_refused_starts_the_file_again(server: HubServer, checkpoint: Path) -> None:
+    server.add_repo(NAME, checkpoint)
+    server.cut("model.safetensors", after=2_000_000)
+    server.refuse_range("model.safetensors")
+    progress = Recorder()
+    folder = hub.pull(SPEC, progress=progress).folder
+    assert (folder / "model.safetensors").read_bytes() == (checkpoint / "model.safetensors").read_bytes()
+    assert progress.lines[-1] == "the Hub does not go on with model.safetensors from byte 1048576: it is begun again"
+    assert progress.done == progress.total
+
+
+def test_a_refusal_leaves_no_empty_download(server: HubServer, client: Callable[..., None], checkpoint: Path) -> None:
+    server.add_repo(NAME, checkpoint)
+    server.fail(416, "model.safetensors", times=99)
+    assert "the Hub answers 416 for acme/tiny: Requested Range Not Satisfiable; try again" in str(refused(None, client))
+    assert not list(hub.cache_folder().rglob("*.incomplete"))
+
+
+@pytest.mark.usefixtures("client")
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 def test_damaged_content_never_gets_its_name(server: HubServer, checkpoint: Path, name: str) -> None:
     server.add_repo(NAME, checkpoint)

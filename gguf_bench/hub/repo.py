@@ -254,18 +254,13 @@ class Repo:
         bar.note(file.path)
         url = hf_hub_url(self.name, file.path, revision=commit)
         partial = self.partial(file)
-        patience = Patience(self.progress)
         partial.touch()
-        while (have := partial.stat().st_size) < file.size_bytes:
-            try:
-                self._append(url, partial, have, bar)
-            except (HfHubHTTPError, httpx2.TransportError) as error:
-                if partial.stat().st_size > have:
-                    patience.restart()
-                patience.after(error)
-            else:
-                if partial.stat().st_size <= have:
-                    raise HubError(f"the Hub sends nothing of {self.name}/{file.path} after byte {have}")
+        try:
+            self._receive(file, url, partial, bar)
+        except BaseException:
+            if not _size(partial):  # nothing came
+                partial.unlink(missing_ok=True)
+            raise
         bar.note(f"checking {file.path}")
         found = _hash_like(file, partial)
         if found != file.etag:
@@ -277,6 +272,27 @@ class Repo:
         with partial.open("rb") as written:
             os.fsync(written.fileno())
         partial.replace(self.blob(file))
+
+    def _receive(self, file: RemoteFile, url: str, partial: Path, bar: Bar) -> None:
+        """Fill `partial` from where it ends, however often the line breaks as long as something comes."""
+        patience = Patience(self.progress)
+        begun_again = False
+        while (have := partial.stat().st_size) < file.size_bytes:
+            try:
+                self._append(url, partial, have, bar)
+            except (HfHubHTTPError, httpx2.TransportError) as error:
+                if have and not begun_again and _is_refused_range(error):
+                    self.progress.say(f"the Hub does not go on with {file.path} from byte {have}: it is begun again")
+                    os.truncate(partial, 0)
+                    bar.advance(-have)
+                    begun_again = True
+                    continue
+                if partial.stat().st_size > have:
+                    patience.restart()
+                patience.after(error)
+            else:
+                if partial.stat().st_size <= have:
+                    raise HubError(f"the Hub sends nothing of {self.name}/{file.path} after byte {have}")
 
     def _append(self, url: str, partial: Path, have: int, bar: Bar) -> None:
         """Add to `partial` what the Hub sends of the file from byte `have` on.
@@ -364,7 +380,11 @@ class Repo:
             case _ if status == 401 and self.token:
                 return HubError(f"the Hub does not know the token in {source}", hint=f"renew it: {login}")
             case _ if status == 403:
-                return HubError(f"the token in {source or 'use'} may not read {self.name} (403: {said})")
+                return HubError(
+                    f"{f'the token in {source}' if source else 'who has no token'} may not read {self.name}"
+                    f" (403{said and f': {said}'})",
+                    hint=f"see {page}, or use a token that may: {login}",
+                )
             case _ if status in RETRIED_STATUSES:
                 wait = wait_asked_for(error.response)
                 when = f"in {wait:.0f} s" if wait else "later"
@@ -372,7 +392,10 @@ class Repo:
                     f"the Hub answers {status} {error.response.reason_phrase}", hint=f"try again {when}; it resumes"
                 )
             case _ if status not in (401, 404):
-                return HubError(f"the Hub answers {status} for {self.name}: {said}")
+                return HubError(
+                    f"the Hub answers {status} for {self.name}: {said or error.response.reason_phrase}",
+                    hint="try again later, and see whether HF_ENDPOINT is what it should be",
+                )
         if self.token:
             return RepoNotFound(
                 f"there is no model {self.name} on {constants.ENDPOINT}, or the token in {source} may not see it",
@@ -382,6 +405,10 @@ class Repo:
             f"there is no model {self.name} on {constants.ENDPOINT}, or it is private and no token was found",
             hint=f"check the name; if it is private, {login}",
         )
+
+
+def _is_refused_range(error: Exception) -> bool:
+    return isinstance(error, HfHubHTTPError) and error.response.status_code == 416
 
 
 def _facts(info: ModelInfo) -> RepoFacts:
