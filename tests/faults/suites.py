@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tests.faults import kills, store, survival
+from tests.faults import clock, damaged, disk, kills, locked, network, pipes, signals, store, survival, twice
 from tests.faults.fault import Fault
 
 SUITES: Mapping[str, tuple[Fault, ...]] = {
     "kills": kills.ROWS,
+    "signals": signals.ROWS,
+    "hub": network.ROWS,
+    "damaged": damaged.ROWS,
+    "disk": disk.ROWS,
+    "locked": locked.ROWS,
     "store": store.ROWS,
+    "twice": twice.ROWS,
+    "pipes": pipes.ROWS,
+    "clock": clock.ROWS,
     "contenders": survival.ROWS,
 }
 
