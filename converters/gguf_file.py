@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from gguf import GGUF_DEFAULT_ALIGNMENT, GGUF_MAGIC, GGUF_VERSION, GGMLQuantizationType, GGUFValueType
@@ -209,6 +209,19 @@ def _descriptions(tensors: Iterable[Encoded]) -> Iterator[bytes]:
         offset += _aligned(tensor.n_bytes)
 
 
+def _locked_partial(target: Path) -> tuple[Path, BinaryIO]:
+    while True:
+        partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+        try:
+            held = partial.open("xb")
+        except OSError as error:
+            raise ConversionError(f"{target} cannot be written ({error.strerror})") from error
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if partial.exists():
+            return partial, held
+        held.close()  # another writer of the same took it for a leftover before it was locked
+
+
 @contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
     """Yield a path beside `target` to write to; on success flush it to disk and rename it, else remove it.
@@ -223,13 +236,8 @@ def written_whole(target: Path) -> Iterator[Path]:
         with suppress(OSError), leftover.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             leftover.unlink()
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    try:
-        held = partial.open("xb")
-    except OSError as error:
-        raise ConversionError(f"{target} cannot be written ({error.strerror})") from error
+    partial, held = _locked_partial(target)
     with held:
-        fcntl.flock(held, fcntl.LOCK_EX)
         try:
             yield partial
             with partial.open("rb") as written:

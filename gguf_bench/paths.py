@@ -6,7 +6,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -52,11 +52,7 @@ def written_whole(target: Path) -> Iterator[Path]:
     removed by the next call for the same target: a partial file is locked for as long as its writer lives. So a file
     that has its name is whole.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(target)
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    with partial.open("xb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with _partial(target, Path.touch) as partial:
         try:
             yield partial
             with partial.open("rb") as written:
@@ -73,17 +69,40 @@ def folder_beside(target: Path) -> Iterator[Path]:
     One that `kill -9` leaves behind goes as a partial file does, which a folder of the system's for temporary files,
     whose name nobody knows any more, would not.
     """
+    with _partial(target, Path.mkdir) as folder:
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _partial(target: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """Yield a new partial file or folder of `target`, which stays locked meanwhile."""
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target)
-    folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    folder.mkdir()
-    held = os.open(folder, os.O_RDONLY)
+    held = None
+    while held is None:
+        partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+        make(partial)
+        held = _locked(partial)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield folder
+        yield partial
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         os.close(held)
+
+
+def _locked(partial: Path) -> int | None:
+    """Its descriptor; None where another writer of the same took it for a leftover before it was locked."""
+    try:
+        held = os.open(partial, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    fcntl.flock(held, fcntl.LOCK_EX)
+    if partial.exists():
+        return held
+    os.close(held)
+    return None
 
 
 def remove_leftovers(target: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +83,26 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path, module: str) -> Non
     for thread in threads:
         thread.join()
     assert target.read_bytes() in (b"a" * 1000, b"b" * 1000)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("module", WRITERS)
+def test_a_partial_file_that_is_taken_for_a_leftover_before_it_is_locked_is_made_anew(
+    tmp_path: Path, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, lock, n_locks = tmp_path / "x.gguf", fcntl.flock, 0
+
+    def late(file: Any, how: int) -> None:
+        nonlocal n_locks
+        n_locks += 1
+        if n_locks == 1:
+            paths.remove_leftovers(target)  # by a second writer, which begins at that moment
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with WRITERS[module](target) as partial:
+        partial.write_bytes(b"whole")
+    assert n_locks > 2
     assert list(tmp_path.iterdir()) == [target]
 
 
