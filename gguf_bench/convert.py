@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gguf_bench.errors import AdapterFound, CheckpointError
+from gguf_bench.errors import AdapterFound, CheckpointError, if_full
 from gguf_bench.paths import cache_folder, folder_beside
 from gguf_bench.progress import SILENT, Progress, Reached
 from gguf_bench.records import Checkpoint
@@ -27,7 +27,7 @@ def _refused(error: converters.ConversionError) -> CheckpointError:
 
     if isinstance(error, converters.UnknownArchitecture):
         return CheckpointError(str(error), hint="or try `gguf-bench convert MODEL --converter upstream -o FILE`")
-    return CheckpointError(str(error))
+    return CheckpointError(str(error), hint=if_full(error.__cause__))
 
 
 def is_adapter(folder: Path) -> bool:
@@ -171,7 +171,7 @@ def _told(target: Path, progress: Progress) -> Iterator[Callable[[int, int], Non
     except converters.ConversionError as error:
         raise _refused(error) from error
     except OSError as error:
-        raise CheckpointError(f"{error.filename or target}: {error.strerror or error}") from error
+        raise CheckpointError(f"{error.filename or target}: {error.strerror or error}", hint=if_full(error)) from error
     finally:
         if bar is not None:
             bar.close()

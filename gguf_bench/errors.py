@@ -22,10 +22,12 @@ GgufBenchError                  one line: what was found, what was wanted, where
 
 from __future__ import annotations
 
+import errno
 import signal
 from pathlib import Path
 
 MAX_MESSAGE = 2000
+MORE_ROOM = "free some space, or point HF_HOME or XDG_CACHE_HOME to a larger disk"
 
 
 class GgufBenchError(Exception):
@@ -93,7 +95,7 @@ class DiskSpaceError(GgufBenchError):
     def __init__(self, what: str, folder: Path, needed_bytes: int, free_bytes: int) -> None:
         super().__init__(
             f"{what} needs {needed_bytes / 1e9:.2f} GB, but only {free_bytes / 1e9:.2f} GB are free in {folder}",
-            hint="free some space, or point HF_HOME or XDG_CACHE_HOME to a larger disk",
+            hint=MORE_ROOM,
         )
         self.folder, self.needed_bytes, self.free_bytes = folder, needed_bytes, free_bytes
 
@@ -167,6 +169,11 @@ class ParameterError(StoreError):
     def __init__(self, message: str, *, name: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.name = name
+
+
+def if_full(error: BaseException | None) -> str:
+    """The way out where `error` says that a disk is full; nothing where it says anything else."""
+    return MORE_ROOM if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
 
 
 def signal_name(number: int) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,7 +18,7 @@ from typing import Any
 
 from gguf_bench import quantize_options
 from gguf_bench.child import Child, Event
-from gguf_bench.errors import QuantizeError
+from gguf_bench.errors import MORE_ROOM, QuantizeError
 from gguf_bench.gguf_files import part_name
 from gguf_bench.gguf_header import BLOCKS, read_header
 from gguf_bench.paths import folder_beside, written_whole
@@ -27,6 +28,9 @@ from gguf_bench.records import GgufFile, QuantizedSize, QuantizeOptions
 
 UNQUANTIZED = ("F32", "F16", "BF16")
 TYPE_AT_END = re.compile(rf"[-.](?:{'|'.join(sorted(QUANTS, key=len, reverse=True))})$", re.IGNORECASE)
+
+CANNOT_WRITE = "iostream error"
+"""What llama.cpp says where its file cannot be written, whatever the reason."""
 
 ALIGNMENT = 32
 """Where tensors begin in what llama.cpp writes."""
@@ -125,6 +129,12 @@ class Quantizer:
                 while (event := self._event("progress", "written"))["event"] == "progress":
                     bar.at(event["done"])
                     bar.note(event["name"])
+            except QuantizeError as error:
+                if CANNOT_WRITE not in error.message:
+                    raise
+                free_bytes = shutil.disk_usage(targets[0].parent).free
+                what = f"{targets[0]} cannot be written to its end: {free_bytes / 1e9:.2f} GB are free on its disk"
+                raise QuantizeError(what, hint=MORE_ROOM) from error
             finally:
                 bar.close()
         return event

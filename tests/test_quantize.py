@@ -18,19 +18,20 @@ from click.testing import CliRunner
 from gguf import GGUFReader
 from llama_cpp._ggml import libggml
 
-from gguf_bench import prepare, provenance, quantize_options
+from gguf_bench import convert, prepare, provenance, quantize_options
 from gguf_bench.cli.commands import cli
-from gguf_bench.errors import DiskSpaceError, ModelError, QuantizeError, StoreError
+from gguf_bench.errors import CheckpointError, DiskSpaceError, ModelError, QuantizeError, StoreError
 from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.gguf_header import BLOCKS, read_header
 from gguf_bench.progress import Bar, SilentBar
 from gguf_bench.quantize import Quantizer
 from gguf_bench.quants import quant
-from gguf_bench.records import ModelSpec, QuantizeOptions
+from gguf_bench.records import Checkpoint, ModelSpec, QuantizeOptions
 from gguf_bench.store import Store
 from tests import quantize_sources as sources
 from tests import tiny_models
 from tests.converters.variants import Variant, write_checkpoint
+from tests.disks import NotHere, small_disk
 from tests.test_store import GGUF, SCORE, a_run, an_answer
 
 RECORDED = json.loads((Path(__file__).parent / "cases" / "quantize.json").read_text())
@@ -405,6 +406,35 @@ def test_options_have_a_place_of_their_own_in_the_cache(
     weighed = made(QuantizeOptions(imatrix="mine.gguf"))
     sources.write_imatrix(folder / "mine.gguf", without="attn_q")
     assert made(QuantizeOptions(imatrix="mine.gguf")) not in (plain, weighed)
+
+
+def test_a_disk_that_fills_up_meanwhile_is_named(
+    model: ModelSpec, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """llama.cpp says no more than `iostream error`."""
+    monkeypatch.setattr(prepare, "require_free_space", lambda *_: None)
+    try:
+        with small_disk(64 * 1024) as disk:
+            with pytest.raises(
+                QuantizeError, match=r"cannot be written to its end: 0\.00 GB are free on .*; free some"
+            ):
+                prepare.quantize(model, [quant("Q8_0")], store, folder=disk)
+            assert list(disk.iterdir()) == []
+    except NotHere as why:
+        pytest.skip(str(why))
+
+
+def test_a_full_disk_is_named_by_a_conversion_too(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(folder=write_checkpoint(tmp_path, Variant()))
+    try:
+        with small_disk(64 * 1024) as disk:
+            with pytest.raises(
+                CheckpointError, match=r"cannot be written \(No space left on device\).*; free some space"
+            ):
+                convert.convert(checkpoint, disk / "x.gguf")
+            assert list(disk.iterdir()) == []
+    except NotHere as why:
+        pytest.skip(str(why))
 
 
 @pytest.mark.parametrize("damage", ["cut short", "other bytes"])

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import click
 from click.exceptions import Exit
 
-from gguf_bench.errors import GgufBenchError
+from gguf_bench.errors import GgufBenchError, if_full
 
 SHOWN_CHARACTERS = 40
 
@@ -41,8 +41,10 @@ def _said(error: GgufBenchError | OSError | UnicodeError) -> str:
         case UnicodeEncodeError() | UnicodeDecodeError():
             wrong = error.object[max(0, error.start - SHOWN_CHARACTERS // 2) :][:SHOWN_CHARACTERS]
             text = f"{wrong!r} is not valid {error.encoding.upper()}"
+        case OSError(strerror=str(why), filename=None):
+            text = why
         case OSError(strerror=str(why)):
-            text = f"{error.filename}: {why}" if error.filename else why
+            text = str(GgufBenchError(f"{error.filename}: {why}", hint=if_full(error)))
         case _:
             text = str(error) or type(error).__name__
     return " ".join(text.split("\n"))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gguf_bench.errors import ModelError
+from gguf_bench.errors import ModelError, if_full
 from gguf_bench.imatrix_file import Counts, Entry, Floats, Imatrix, progress_of, save_progress
 from gguf_bench.llama.chunks import ChunkContext, chunks_of
 from gguf_bench.llama.eval_callback import F32, Array, Reader, Tensor, Watcher, name_of, tensor_operations
@@ -164,4 +164,6 @@ class Collection:
         try:
             save_progress(self._collector.imatrix(self._name, self._n_ctx), self._state, self._key, done)
         except OSError as error:
-            raise ModelError(f"{self._state} cannot be written: {error.strerror or error}") from error
+            raise ModelError(
+                f"{self._state} cannot be written: {error.strerror or error}", hint=if_full(error)
+            ) from error
