@@ -29,6 +29,8 @@ class Phase:
     work: Work
     moment: Callable[[Trial], object]
     seconds: float
+    codes: tuple[int, ...] = (1, 3)
+    """How the command may end whose child is killed."""
     may_lack: str = "\0"
     """Part of the names of files that need not be there after the second run."""
 
@@ -89,7 +91,7 @@ PARENT = (
 CHILD = (
     Phase("looks for devices", workshop.ANSWER, looking, 0.3),
     Phase("quantizes", workshop.QUANTIZE, quantizing, 0.5),
-    Phase("calibrates", workshop.CALIBRATE, calibrating, 1.0, "calibration/"),
+    Phase("calibrates", workshop.CALIBRATE, calibrating, 1.0, (0,), "calibration/"),
     Phase("loads the model", workshop.ANSWER, loading, 0.3),
     Phase("answers", workshop.AGAIN, answering, 2.0),
 )
@@ -137,7 +139,7 @@ def _kills(phase: Phase, whom: str) -> Callable[[Path, int], Outcome]:
             trial, workers = struck(phase, place, rng, kill_parent if whom == "parent" else kill_child)
             codes[trial.code] += 1
             if whom == "child":
-                wrong += trial.message(code=trial.code) if trial.code in (1, 3) else [f"exit {trial.code}"]
+                wrong += trial.message(code=trial.code) if trial.code in phase.codes else [f"exit {trial.code}"]
                 message = message or _stored(trial) or trial.said()
             if not all(processes.ends_within(worker, 10) for worker in workers):
                 wrong.append(f"the child outlived its parent: {workers}")

@@ -12,7 +12,14 @@ from tests.faults.fault import Fault, Outcome, outcome, suffer
 from tests.faults.suites import SUITES, chosen
 from tests.faults.table import BEGIN, END, row, with_rows
 
-QUICK = ("four processes at once, open an older store",)
+QUICK = (
+    "connection cut, pull: in the middle of a shard",
+    "wrong checksum, pull: config.json",
+    "kill -9 of the parent, while it pulls",
+    "SIGTERM, while it pulls",
+    "full disk, pull, in the middle of a shard",
+    "the same twice at once, pull",
+)
 
 
 @pytest.mark.model

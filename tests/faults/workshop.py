@@ -145,8 +145,15 @@ def _prepared(work: Work) -> Path:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """By hard links: files are never changed in place, but replaced."""
-    shutil.copytree(source, target, symlinks=True, copy_function=os.link, dirs_exist_ok=True)
+    """By hard links where that can be done: files are never changed in place, but replaced."""
+    shutil.copytree(source, target, symlinks=True, copy_function=_link, dirs_exist_ok=True)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # on another disk
+        shutil.copy2(source, target)
 
 
 def unlike_whole(work: Work, done: Trial, may_lack: str = "\0") -> list[str]:
