@@ -18,11 +18,15 @@ from typing import Any
 
 import dask
 import pytest
+from distributed import Client
 
-from gguf_bench import cluster, llama_build, pipeline
+from gguf_bench import cluster, hub, llama_build, pipeline
 from gguf_bench.catalog import load_catalog, resolve
-from gguf_bench.cluster import files, vetting
+from gguf_bench.cluster import cell, files, vetting
+from gguf_bench.cluster.cell import Needs, Outcome
+from gguf_bench.cluster.files import Wanted
 from gguf_bench.cluster.vetting import Facts
+from gguf_bench.cluster.workers import Workers
 from gguf_bench.errors import ClusterError, ModelError
 from gguf_bench.llama_build import Build
 from gguf_bench.place import Cluster
@@ -32,6 +36,7 @@ from gguf_bench.store import Store
 from tests import tiny_models
 from tests.conftest import ends_within, process_is_alive, with_default_signals
 from tests.dask_processes import DaskProcesses, children_of
+from tests.hub_server import READER, STRANGER, HubServer
 from tests.recording_proxy import RecordingProxy
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -362,6 +367,50 @@ def test_a_damaged_transfer_is_refused(
     assert not list(Path(shared.env["XDG_CACHE_HOME"]).rglob("*.partial"))
 
 
+def test_a_worker_pulls_from_the_hub_with_its_own_token(
+    shared: DaskProcesses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    (part,) = files.wanted(tiny_models.llama(folder / "m-F32.gguf")).parts
+    with HubServer() as server:
+        commit = server.add_repo("bank/m", folder, gated=True)
+        elsewhere = replace(part, path=tmp_path / "nowhere" / "m-F32.gguf")
+        wanted = Wanted(parts=(elsewhere,), on_hub=("bank/m", commit, "m-F32.gguf"))
+        home = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+        others = [
+            shared.add("reader", env=server.environment(tmp_path / "hf", token=READER) | home),
+            shared.add("stranger", env=server.environment(tmp_path / "hf2", token=STRANGER) | home),
+        ]
+        try:
+            shared.wait_for_workers(4)
+            with Client(shared.address, set_as_default=False) as client:
+                workers = Workers(client, shared.address)
+                by_name = {one["name"]: address for address, one in client.scheduler_info()["workers"].items()}
+
+                def bring(name: str) -> object:
+                    return workers.sync(workers.on(by_name[name], cell.bring, wanted))
+
+                assert bring("reader") == Outcome()
+                needs = bring("stranger")
+        finally:
+            for other in others:
+                shared.end(other)
+        assert isinstance(needs, Needs)
+        assert needs.files == (wanted,)
+        assert "is sent instead" in needs.said[0]
+        sent = {request.headers.get("authorization") for request in server.requests if request.host == "hub"}
+        assert sent == {f"Bearer {READER}", f"Bearer {STRANGER}"}
+
+
+def test_a_file_of_the_hub_cache_is_known_by_repo_and_commit() -> None:
+    snapshot = hub.cache_folder() / "models--org--a--b" / "snapshots" / ("1" * 40)
+    assert files._on_hub(snapshot / "q" / "x.gguf") == ("org/a--b", "1" * 40, "q/x.gguf")
+    assert files._on_hub(hub.cache_folder() / "models--org--a" / "blobs" / "x.gguf") is None
+    assert files._on_hub(Path("/x.gguf")) is None
+
+
 # --- GPUs, TLS, processes of this machine ---
 
 
@@ -490,6 +539,20 @@ def test_workers_of_this_machine_come_and_go_with_the_command(
 # --- what is said ---
 
 
+def test_dask_is_imported_for_a_cluster_alone(releases: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from gguf_bench.cli.commands import cli\n"
+        "try: cli(sys.argv[1:])\n"
+        "except SystemExit as end: print(end.code, 'distributed' in sys.modules, 'dask' in sys.modules)\n"
+    )
+    arguments = ["--db", tmp_path / "r.db", "compare", "baseline_null", "--dataset", releases]
+    found = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.splitlines()[-1] == "0 False False", found.stderr
+
+
 def test_without_the_extra_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ClusterError, match=r"pip install 'gguf-bench\[cluster\]'"), cluster.connect("local:1"):
@@ -500,6 +563,30 @@ def test_without_the_extra_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) 
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(ClusterError, match="is no cluster"), cluster.connect(address):
         pass
+
+
+@pytest.mark.parametrize(
+    ("address", "is_here"),
+    [
+        ("tcp://127.0.0.1:1", True),
+        ("tcp://localhost:1", True),
+        ("tcp://[::1]:1", True),
+        ("tcp://10.0.0.1:1", False),
+        ("tcp://host:1", False),
+    ],
+)
+def test_an_unencrypted_scheduler_elsewhere_is_warned_of(
+    address: str, is_here: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_client(*_: object, **__: object) -> None:
+        raise OSError("not tried")
+
+    monkeypatch.setattr("gguf_bench.cluster.connection.Client", no_client)
+    heard = Heard()
+    with pytest.raises(ClusterError, match="not tried"):
+        cluster.connect(address, heard).__enter__()
+    warned = [line.startswith(f"WARNING: {address} is unencrypted") for line in heard.lines]
+    assert warned == ([] if is_here else [True])
 
 
 def test_a_scheduler_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
