@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.faults import workshop
 from tests.faults.fault import Fault, Outcome, outcome
+from tests.faults.trial import plain
 from tests.faults.workshop import Work
 
 
@@ -34,7 +35,7 @@ class Damage:
             self.how(real)
             again = done.again().run()
             wrong = again.message(*self.says, code=1 if self.says else 0)
-            message = again.said()
+            message = next((plain(line) for line in again.stderr.splitlines() if "damaged" in line), again.said())
             if self.says:
                 real.unlink(missing_ok=True)
                 again = done.again().run()

@@ -14,9 +14,7 @@ from tests.faults.table import BEGIN, END, row, with_rows
 
 QUICK = (
     "connection cut, pull: in the middle of a shard",
-    "wrong checksum, pull: config.json",
     "kill -9 of the parent, while it pulls",
-    "SIGTERM, while it pulls",
     "full disk, pull, in the middle of a shard",
     "the same twice at once, pull",
 )
