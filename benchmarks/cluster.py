@@ -90,7 +90,7 @@ def drained(events: Iterator[object]) -> None:
 
 def question(number: int, gguf: GgufFile, settings: Settings, documents: Sequence[str]) -> Question:
     return Question(
-        contender_id=number, label="", spec=SPEC, file=gguf, settings=settings, missing=tuple(documents)
+        contender_id=number, spec=SPEC, file=gguf, settings=settings, missing=tuple(documents)
     )  # fmt: skip
 
 

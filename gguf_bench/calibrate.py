@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,15 +111,21 @@ def _cache_bytes(header: GgufHeader, work: Work, count: int) -> int:
     return sum(header.cache_bytes(shape))
 
 
-def choose(subjects: Sequence[Subject], work: Work, machine: str, progress: Progress = SILENT) -> Choice:
+def choose(
+    subjects: Sequence[Subject],
+    work: Work,
+    machine: str,
+    progress: Progress = SILENT,
+    on_child: Callable[[Child], object] | None = None,
+) -> Choice:
     """The one of CHOICES that answers `work` fastest on `machine`, over all `subjects` (models of different shapes).
 
     The usual one stays unless another is worth it.
 
     What was measured once for a machine, shape and size of work is read from the cache. A model that cannot be measured
-    has no say, nor has a choice that some model cannot be run with.
+    has no say, nor has a choice that some model cannot be run with. `on_child` is as of `run.run`.
     """
-    costs = [cost for subject in subjects if (cost := _costs(subject, work, machine, progress))]
+    costs = [cost for subject in subjects if (cost := _costs(subject, work, machine, progress, on_child))]
     best, least, enough = 0, float("inf"), CLEARLY
     for number in sorted(range(len(CHOICES)), key=lambda number: CHOICES[number] != work.usual):
         if all(cost[number] is not None for cost in costs):
@@ -130,21 +136,25 @@ def choose(subjects: Sequence[Subject], work: Work, machine: str, progress: Prog
     return CHOICES[best]
 
 
-def _costs(subject: Subject, work: Work, machine: str, progress: Progress) -> list[float | None]:
+def _costs(
+    subject: Subject, work: Work, machine: str, progress: Progress, on_child: Callable[[Child], object] | None
+) -> list[float | None]:
     """Seconds a document by each of CHOICES, None where it cannot be done; nothing where the model cannot be asked."""
     identity = [machine, subject.header.shape_key, work.size, work.sampled_tokens, CHOICES, subject.settings]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     remembered = cache_folder() / "calibration" / f"{key}.json"
     if remembered.exists():
         return list(json.loads(remembered.read_text())["seconds"])
-    costs = _measured(subject, work, progress)
+    costs = _measured(subject, work, progress, on_child)
     if costs:
         with written_whole(remembered) as partial:
             partial.write_text(json.dumps({"choices": CHOICES, "seconds": costs, "model": subject.header.name}))
     return costs
 
 
-def _measured(subject: Subject, work: Work, progress: Progress) -> list[float | None]:
+def _measured(
+    subject: Subject, work: Work, progress: Progress, on_child: Callable[[Child], object] | None
+) -> list[float | None]:
     job = {
         "job": "calibrate",
         "path": str(subject.path),
@@ -158,6 +168,8 @@ def _measured(subject: Subject, work: Work, progress: Progress) -> list[float | 
     bar = progress.bar(f"measure {subject.header.name}", len(CHOICES), "settings")
     try:
         with Child(job, what="a calibration") as child:
+            if on_child is not None:
+                on_child(child)
             for event in child.events():
                 if event["event"] == "measured":
                     bar.advance(1)

@@ -34,7 +34,6 @@ class Question:
     """What one contender is to be asked: the documents `missing`, of all that the run has."""
 
     contender_id: int
-    label: str
     spec: ModelSpec
     file: GgufFile
     settings: Settings

@@ -146,7 +146,6 @@ class Session:
                 questions.append(
                     Question(
                         contender_id=contender_id,
-                        label=contender_name(before),
                         spec=contender.spec,
                         file=file,
                         settings=self._settings(contender, before),

@@ -26,11 +26,11 @@ child.WORKER = (sys.executable, "-P", "-c", """
 import io, json, os, pathlib, signal, sys, time
 line = sys.stdin.buffer.readline()
 job = json.loads(line)
-if job["job"] == "run":
+if job["job"] in ("run", "calibrate"):
     path = pathlib.Path(job["path"])
     if "crash" in path.name:
         os.kill(os.getpid(), signal.SIGSEGV)
-    hold = path.with_suffix(".hold")
+    hold = path.with_suffix(".hold" if job["job"] == "run" else ".hold-calibrate")
     if hold.exists():
         hold.with_suffix(f".held-{os.getpid()}").touch()
         while hold.exists():
@@ -41,7 +41,8 @@ from gguf_bench import worker
 worker.main()
 """)
 '''
-"""Children whose model is called crash die of SIGSEGV; one beside which lies a file `NAME.hold` waits for its end."""
+"""Children whose model is called crash die of SIGSEGV; one beside which lies a file `NAME.hold` waits for its
+end, one that calibrates for that of `NAME.hold-calibrate`."""
 
 
 class DaskProcesses:

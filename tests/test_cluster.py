@@ -275,19 +275,24 @@ def test_a_worker_of_another_version_is_refused(
             shared.end(other)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
+@pytest.mark.parametrize(
+    ("number", "work"),
+    [(signal.SIGINT, "run"), (signal.SIGKILL, "run"), (signal.SIGINT, "calibrate")],
+    ids=["Ctrl-C", "kill -9", "Ctrl-C while it measures"],
+)
 def test_a_coordinator_that_is_gone_leaves_no_child_at_work(
-    shared: DaskProcesses, one_cache: None, releases: Path, tmp_path: Path, number: signal.Signals
+    shared: DaskProcesses, one_cache: None, releases: Path, tmp_path: Path, number: signal.Signals, work: str
 ) -> None:
-    catalog, database = models(tmp_path, "one"), tmp_path / "r.db"
-    hold = tmp_path / "one.hold"
+    catalog, database = models(tmp_path, "one", n_layers=2 if work == "run" else 3), tmp_path / "r.db"
+    hold = tmp_path / ("one.hold" if work == "run" else "one.hold-calibrate")
     hold.touch()
     options = ["--models", catalog, "--db", database, "compare", "one", "--dataset", releases, "--parallel", 1]
     command = [sys.executable, "-m", "gguf_bench", *map(str, options), "--cluster", shared.address]
     coordinator = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=with_default_signals
     )
-    children = until(lambda: len(held := list(tmp_path.glob("one.held-*"))) == 2 and held)
+    n_held = 2 if work == "run" else 1
+    children = until(lambda: len(held := list(tmp_path.glob("one.held-*"))) == n_held and held)
     pids = [int(child.suffix.removeprefix(".held-")) for child in children]
     assert all(map(process_is_alive, pids))
     started = time.monotonic()

@@ -140,7 +140,7 @@ def measure(subjects: Sequence[tuple[Wanted, Subject]], work: Work, machine: str
         if (paths := files.found(file, watch)) is not None
     ]
     with watch.ending():
-        choice = calibrate.choose(here, work, machine, watch)
+        choice = calibrate.choose(here, work, machine, watch, watch.on_child)
     return Outcome(choice=choice, said=tuple(watch.said))
 
 
