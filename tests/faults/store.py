@@ -25,6 +25,7 @@ from sqlite_utils import Database
 from gguf_bench.migrations import migrations
 from tests.disks import command_of_nobody, fill, make_read_only, read_only_mount, small_disk
 from tests.faults.fault import Fault, Outcome
+from tests.faults.trial import plain
 from tests.filled_store import filled
 
 SEED = 6
@@ -137,8 +138,8 @@ def one_line(found: Ended, *says: str) -> bool:
     return (found.code, found.stdout, found.stderr.count("\n")) == (1, "", 1) and all(x in found.stderr for x in says)
 
 
-def said(found: Ended, folder: Path) -> str:
-    return f"`{found.stderr.strip().replace(str(folder), '…')}`" if found.stderr.strip() else ""
+def said(found: Ended) -> str:
+    return plain(found.stderr.strip())
 
 
 # --- several processes ---
@@ -164,7 +165,7 @@ def alike_at_once(folder: Path, _n: int) -> Outcome:
     code, n = ended(first).code, n_answers(database)
     good = one_line(second, "is being computed by another process", "--name") and code == 0
     good = good and n == 2 * MANY_DOCUMENTS and is_sound(database)
-    return Outcome(f"exit {code} and {second.code} {said(second, folder)}; {n:,} answers", good)
+    return Outcome(f"exit {code} and {second.code}; {n:,} answers", good, message=said(second))
 
 
 def readers(folder: Path, n: int) -> Outcome:
@@ -190,7 +191,7 @@ def readers(folder: Path, n: int) -> Outcome:
         writer.send_signal(signal.SIGCONT)
         time.sleep(seconds)
     good = good and ended(writer).code == 0 and is_sound(database) and n_rounds > 0
-    return Outcome(f"{n_rounds} times `results list`, `results show` and `query` while answers came", good)
+    return Outcome("`results list`, `results show` and `query` while answers came", good, n_rounds)
 
 
 # --- kill -9 ---
@@ -237,7 +238,7 @@ def killed_writing(folder: Path, n: int) -> Outcome:
     good = good and run(folder, database, *arguments).code == 0 and is_sound(database)
     same = asked(database, ANSWERS) == asked(whole, ANSWERS)
     came = f"{n_killed} of {n} killed, {n_midway} midway; after the last rerun {n_answers(database):,} answers"
-    return Outcome(f"{came}, {'equal to' if same else 'DIFFERENT from'} an uninterrupted run's", good and same)
+    return Outcome(f"{came}, {'equal to' if same else 'DIFFERENT from'} an uninterrupted run's", good and same, n)
 
 
 def killed_migrating(folder: Path, n: int) -> Outcome:
@@ -262,7 +263,7 @@ def killed_migrating(folder: Path, n: int) -> Outcome:
         good = good and all(asked(copy, "select count(*) from excerpts") == rows for copy in copies)
         good = good and not list(database.parent.glob(".*partial"))
     came = f"{n_killed} of {n} killed, {n_old} before the change was made; then opened: {n_copies} copies, all whole"
-    return Outcome(came, good)
+    return Outcome(came, good, n)
 
 
 # --- a full disk ---
@@ -282,8 +283,8 @@ def disk_full_writing(folder: Path, _n: int) -> Outcome:
         again = run(folder, database, *comparison(folder, "b"))
         total = n_answers(database)
         good = good and again.code == 0 and total == 10 + 2 * MANY_DOCUMENTS and is_sound(database)
-        came = f"exit {found.code} {said(found, disk)}, {n - 10:,} answers kept; with room again: {total - 10:,}"
-        return Outcome(came, good)
+        came = f"exit {found.code}, {n - 10:,} answers kept; with room again: {total - 10:,}"
+        return Outcome(came, good, message=said(found))
 
 
 def disk_full_migrating(folder: Path, _n: int) -> Outcome:
@@ -297,7 +298,7 @@ def disk_full_migrating(folder: Path, _n: int) -> Outcome:
         filler.unlink()
         again = run(folder, database, "results", "list")
         good = good and again.code == 0 and is_up_to_date(database) and is_sound(database)
-        return Outcome(f"exit {found.code} {said(found, disk)}; with room again: exit {again.code}", good)
+        return Outcome(f"exit {found.code}; with room again: exit {again.code}", good, message=said(found))
 
 
 def disk_full_reading(folder: Path, _n: int) -> Outcome:
@@ -326,13 +327,16 @@ def _reads_as_before(folder: Path, database: Path, prefix: Sequence[str] = ()) -
         name = f"`{' '.join(arguments[: 2 if arguments[0] == 'results' else 1])}`"
         names.append(name)
         if (before.code, len(before.stdout), len(before.stderr)) != (after.code, len(after.stdout), len(after.stderr)):
-            differing.append(f"{name} exit {after.code} {said(after, folder)}")
+            differing.append(f"{name} exit {after.code} {said(after)}")
     return f"{', '.join(differing or names)} {'differ' if differing else 'as ever'}", not differing
 
 
-def _refused(folder: Path, place: Path, prefix: Sequence[str] = ()) -> tuple[str, bool]:
-    found = run(folder, place, *comparison(folder, "b", 5), prefix=prefix)
-    return f"compare: exit {found.code} {said(found, folder)}", one_line(found, "cannot be written", "--db")
+def _readable_only(folder: Path, database: Path, prefix: Sequence[str] = ()) -> Outcome:
+    """Everything reads it as ever, and whoever would write it is told."""
+    read, good = _reads_as_before(folder, database, prefix)
+    found = run(folder, database, *comparison(folder, "b", 5), prefix=prefix)
+    good = good and one_line(found, "cannot be written", "--db")
+    return Outcome(f"{read}; `compare`: exit {found.code}", good, message=said(found))
 
 
 @contextmanager
@@ -348,9 +352,7 @@ def read_only_folder(folder: Path, _n: int) -> Outcome:
     with _read_only(folder) as (place, prefix):
         database = filled(place / "r.db")
         make_read_only(place)
-        read, good = _reads_as_before(folder, database, prefix)
-        refused, is_refused = _refused(folder, database, prefix)
-        return Outcome(f"{read}; {refused}", good and is_refused)
+        return _readable_only(folder, database, prefix)
 
 
 def read_only_disk(folder: Path, _n: int) -> Outcome:
@@ -358,9 +360,7 @@ def read_only_disk(folder: Path, _n: int) -> Outcome:
     place.mkdir()
     database = filled(place / "r.db")
     with read_only_mount(place):
-        read, good = _reads_as_before(folder, database)
-        refused, is_refused = _refused(folder, database)
-        return Outcome(f"{read}; {refused}", good and is_refused)
+        return _readable_only(folder, database)
 
 
 def read_only_old(folder: Path, _n: int) -> Outcome:
@@ -368,7 +368,8 @@ def read_only_old(folder: Path, _n: int) -> Outcome:
         database = an_old_store(place / "r.db")
         make_read_only(place)
         found = run(folder, database, "results", "list", prefix=prefix)
-        return Outcome(f"exit {found.code} {said(found, folder)}", one_line(found, "earlier version", "copy this one"))
+        good = one_line(found, "earlier version", "copy this one")
+        return Outcome(f"exit {found.code}", good, message=said(found))
 
 
 def read_only_log(folder: Path, _n: int) -> Outcome:
@@ -386,7 +387,7 @@ def read_only_log(folder: Path, _n: int) -> Outcome:
         (place / "r.db-shm").unlink() if os.geteuid() == 0 else None
         missed = run(folder, place / "r.db", "results", "list", prefix=prefix)
         good = good and (os.geteuid() != 0 or one_line(missed, "r.db-wal", "copy both"))
-        return Outcome(f"with -shm: seen; without: exit {missed.code} {said(missed, folder)}", good)
+        return Outcome(f"with -shm: seen; without: exit {missed.code}", good, message=said(missed))
 
 
 # --- other versions ---
@@ -401,9 +402,8 @@ def newer(folder: Path, _n: int) -> Outcome:
     before = asked(database, "select * from runs")
     found = [run(folder, database, *arguments) for arguments in (("results", "list"), comparison(folder, "b", 5))]
     good = all(one_line(each, "newer gguf-bench", "upgrade") for each in found)
-    return Outcome(
-        f"exit {found[0].code} {said(found[0], folder)}", good and asked(database, "select * from runs") == before
-    )
+    good = good and asked(database, "select * from runs") == before
+    return Outcome(f"exit {found[0].code}, twice", good, n=len(found), message=said(found[0]))
 
 
 def older_at_once(folder: Path, _n: int) -> Outcome:
@@ -412,9 +412,8 @@ def older_at_once(folder: Path, _n: int) -> Outcome:
     copies = list(folder.glob("*.before-m006*"))
     told = [each for each in found if "is up to date now" in each.stderr]
     good = [each.code for each in found] == [0] * 4 and len(copies) == len(told) == 1 and is_sound(database)
-    return Outcome(
-        f"exit {[each.code for each in found]}, {len(copies)} copy, told once: {said(told[0], folder)}", good
-    )
+    came = f"exit {[each.code for each in found]}, {len(copies)} copy, told once"
+    return Outcome(came, good, n=len(found), message=said(told[0]) if told else "")
 
 
 ONCE = "nothing is computed twice"

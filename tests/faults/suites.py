@@ -23,10 +23,14 @@ SUITES: Mapping[str, tuple[Fault, ...]] = {
 
 
 def chosen(names: Sequence[str]) -> list[Fault]:
-    """The rows whose suite, fault or place has one of `names` in it; all where there is none."""
+    """The rows of the suites, and those whose fault or place has a name in it, that `names` are; all for none."""
     return [
         fault
         for suite, faults in SUITES.items()
         for fault in faults
-        if not names or any(name == suite or name.lower() in f"{fault.name}, {fault.where}".lower() for name in names)
+        if not names or any(name == suite if name in SUITES else _is_in(name, fault) for name in names)
     ]
+
+
+def _is_in(name: str, fault: Fault) -> bool:
+    return name.lower() in f"{fault.name}, {fault.where}".lower()
