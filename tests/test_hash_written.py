@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,4 +52,21 @@ def test_an_error_of_the_writer_gets_through(tmp_path: Path) -> None:
     path.touch()
     with pytest.raises(OSError, match="full"), HashWritten(path, HEADER) as hashed:
         raise OSError("full")
+    assert hashed.sha256 is None
+
+
+def test_there_is_none_where_it_could_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hash of a beginning would be the file's name in the store for ever."""
+    path, n_reads, read = tmp_path / "file", iter(range(99)), os.preadv
+
+    def failing(fd: int, buffers: Any, place: int) -> int:
+        if next(n_reads) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(fd, buffers, place)
+
+    monkeypatch.setattr(os, "preadv", failing)
+    path.touch()
+    with HashWritten(path, HEADER) as hashed:
+        write(path, [3 * CHUNK_BYTES], HEADER, pause_seconds=0.1)
+    assert next(n_reads) > 2
     assert hashed.sha256 is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -16,8 +17,8 @@ class HashWritten:
     """Follows the file at `path`, which is written from front to back but for `header`, its first bytes, put in last.
 
     Use as a context manager around the writing; `sha256` is there when the block is over, or None where the file
-    begins otherwise than foretold. A thread reads what has come, from memory still; it neither waits for the writer
-    nor keeps it waiting, since hashlib lets go of Python's lock.
+    begins otherwise than foretold or could not be read to its end. A thread reads what has come, from memory still; it
+    neither waits for the writer nor keeps it waiting, since hashlib lets go of Python's lock.
     """
 
     def __init__(self, path: Path, header: bytes) -> None:
@@ -25,6 +26,7 @@ class HashWritten:
         self._path, self._header = path, header
         self._digest = hashlib.sha256(header)
         self._written = threading.Event()
+        self._is_whole = False
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
     def __enter__(self) -> HashWritten:
@@ -34,13 +36,13 @@ class HashWritten:
     def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
         self._written.set()
         self._thread.join()
-        if kind is None:
+        if kind is None and self._is_whole:
             with self._path.open("rb") as file:
                 if file.read(len(self._header)) == self._header:
                     self.sha256 = self._digest.hexdigest()
 
     def _follow(self) -> None:
-        with self._path.open("rb", buffering=0) as file:
+        with suppress(OSError), self._path.open("rb", buffering=0) as file:
             place, buffer = len(self._header), memoryview(bytearray(CHUNK_BYTES))
             while True:
                 is_whole = self._written.is_set()  # asked before reading, or the last bytes could be missed
@@ -49,5 +51,6 @@ class HashWritten:
                 place += n
                 if n == 0:
                     if is_whole:
+                        self._is_whole = True
                         return
                     self._written.wait(LOOK_EVERY_SECONDS)
