@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gguf_bench import fidelity as fidelity_stage
 from gguf_bench import llama_build, prepare
-from gguf_bench.errors import ChildDied, ChildHung
+from gguf_bench.errors import ChildDied, ChildHung, ModelError
 from gguf_bench.fidelity import Fidelity
 from gguf_bench.prepare import PLAIN, Contender
 from gguf_bench.progress import SILENT, Progress
@@ -70,15 +70,15 @@ def fidelity(
     """Each of `quants`, made where it is missing, and each of `files`, beside the model as `reference`, in this order.
 
     Each is stored as it is there, so that work that was broken off is gone on with; with `fresh` all are computed anew.
-    A file whose process died is said and yielded, and the others go on. Raises as `fidelity.measure` otherwise.
+    One that cannot be measured, or whose process died, is said and yielded, and the others go on. Raises ModelError as
+    `fidelity.measure` does where there is but one.
     """
     types = list(dict.fromkeys(quants))
-    made = prepare.quantize(spec, types, store, options=options, progress=progress) if types else []
+    made = _made(spec, types, store, options, progress)
     names = [*(quant.name for quant in types), *(path.name for path in files)]
     held = prepare.gguf_of(Contender(spec, reference), store, progress)
     build = llama_build.look()
-    for name, path in zip(names, [*made, *files], strict=True):
-        file = prepare.known(path, store)
+    for name, file in zip(names, [*made, *(prepare.known(path, store) for path in files)], strict=True):
         n_ctx = min(fidelity_stage.CHUNK_TOKENS, file.context_train or fidelity_stage.CHUNK_TOKENS)
         same = {
             "file_sha256": file.sha256,
@@ -100,7 +100,9 @@ def fidelity(
                 gpu_layers=gpu_layers,
                 progress=progress,
             )
-        except (ChildDied, ChildHung) as error:
+        except ModelError as error:
+            if len(names) == 1 and not isinstance(error, ChildDied | ChildHung):
+                raise
             progress.say(f"{file.path.name} failed: {error}")
             yield Measured(name=name, file=file, reference=held, error=str(error))
             continue
@@ -108,6 +110,17 @@ def fidelity(
             {**same, **fidelity_stage.columns(found), "text": text.name, "llama_cpp": build.version},
         )
         yield Measured(name=name, file=file, reference=held, fidelity=found)
+
+
+def _made(
+    spec: ModelSpec, quants: Sequence[Quant], store: Store, options: QuantizeOptions, progress: Progress
+) -> list[GgufFile]:
+    """The model in each of `quants`; without options the very files that `compare` runs."""
+    prepare.refuse_adapter(spec)
+    if options == PLAIN:
+        return [prepare.gguf_of(Contender(spec, quant), store, progress) for quant in quants]
+    paths = prepare.quantize(spec, quants, store, options=options, progress=progress) if quants else []
+    return [prepare.known(path, store) for path in paths]
 
 
 def _settings(build: llama_build.Build, gpu_layers: str) -> str:

@@ -125,6 +125,12 @@ def pull(spec: ModelSpec, store: Store, progress: Progress = SILENT) -> Path:
     return _on_its_base(spec, lambda spec: _pulled(spec, store, progress))
 
 
+def refuse_adapter(spec: ModelSpec) -> None:
+    """Raise ModelError for a LoRA adapter, which is no model by itself."""
+    if _is_adapter(spec):
+        raise ModelError(f"{spec.key} is a LoRA adapter, which stays as it is", hint=f"quantize {_base(spec).key}")
+
+
 def _on_its_base(spec: ModelSpec, work: Callable[[ModelSpec], Result]) -> Result:
     """What `work` gives for `spec`; where that turns out to be a LoRA adapter, for it on the base that it names."""
     try:
@@ -233,7 +239,9 @@ def _converted(spec: ModelSpec, store: Store, outtype: str, target: Path | None,
     checkpoint = Checkpoint(folder=where, repo=repo, commit=commit)
     path = target or convert_stage.target_path(checkpoint, outtype)
     made_with = {"converter": f"gguf-bench {version('gguf-bench')}", "outtype": outtype, "checkpoint": str(where)}
-    is_there = _is_intact(path, store, progress) if target is None else _is_converted([path], store, commit, made_with)
+    is_there = (
+        _is_intact([path], store, progress) if target is None else _is_converted([path], store, commit, made_with)
+    )
     if not is_there:
         progress.say(f"converting {spec.key} to {path.name}")
         convert_stage.convert(checkpoint, path, outtype, progress=progress)
@@ -262,7 +270,9 @@ def _converted_adapter(
         "base": base.key,
         "base_commit": base_commit,
     }
-    is_there = _is_intact(path, store, progress) if target is None else _is_converted([path], store, commit, made_with)
+    is_there = (
+        _is_intact([path], store, progress) if target is None else _is_converted([path], store, commit, made_with)
+    )
     if not is_there:
         progress.say(f"converting {spec.key} to {path.name}")
         convert_stage.convert_adapter(adapter, on, path, outtype, progress=progress)
@@ -281,10 +291,16 @@ def imatrix(
 ) -> imatrix_stage.Computed:
     """The importance matrix of what the model is quantized from, on `text`, written to `target`; see `imatrix.compute`.
 
-    What the text did not reach is said.
+    What the text did not reach is said. Raises ModelError where `target` is there and is none: a model, or the text.
     """
     from gguf_bench import imatrix as imatrix_stage  # numpy and gguf take their time to import, as in what follows
+    from gguf_bench import imatrix_file
 
+    if target.exists():
+        try:
+            imatrix_file.read(target)
+        except ModelError as error:
+            raise ModelError(f"{target} is there, and is no importance matrix", hint="give another -o") from error
     source = _source(spec, store, progress)
     progress.say(f"computing the importance matrix of {source.path.name} on {text.name}")
     made = imatrix_stage.compute(source, text, target, n_chunks=n_chunks, gpu_layers=gpu_layers, progress=progress)
@@ -405,7 +421,7 @@ def _with_eps_imatrix(
     path = cache_folder() / "imatrix" / f"{source.path.stem}-{imatrix_stage.key(source, text)[:12]}.gguf"
     if not path.exists():
         imatrix(spec, text, path, store, progress=progress)
-    return replace(options, imatrix=str(path))
+    return replace(options, imatrix=str(path), imatrix_name=f"{text.name}.gguf")
 
 
 def _planned(quantizer: Quantizer, quants: Iterable[Quant], progress: Progress) -> list[tuple[Quant, QuantizedSize]]:
@@ -418,8 +434,7 @@ def _planned(quantizer: Quantizer, quants: Iterable[Quant], progress: Progress) 
 
 def _source(spec: ModelSpec, store: Store, progress: Progress) -> GgufFile:
     """The GGUF that `spec` is quantized from: its checkpoint converted at its own precision, or its GGUF as it is."""
-    if _is_adapter(spec):
-        raise ModelError(f"{spec.key} is a LoRA adapter, which stays as it is", hint=f"quantize {_base(spec).key}")
+    refuse_adapter(spec)
     if _is_ready(spec):
         where, repo, commit = _fetched(spec, store, progress)
         return _recorded(where, store, repo, commit, made_by="found" if repo is None else "downloaded", made_with={})
@@ -449,7 +464,7 @@ def _quantized(
 
     def is_there(quant: Quant) -> bool:
         if folder is None:
-            return _is_intact(paths[quant][0], store, progress)
+            return _is_intact(paths[quant], store, progress)
         return _is_kept(paths[quant], store, lambda row: row["parent_sha256"] == source.sha256, recipes[quant])
 
     missing = [quant for quant in paths if not is_there(quant)]
@@ -457,6 +472,7 @@ def _quantized(
     if not missing:
         return made
     with Quantizer(source, options) as quantizer:
+        _require_unchanged(source, recipes.values(), options, store)
         planned = _planned(quantizer, missing, progress)
         for quant, size in planned:
             quantizer.require_imatrix(quant, size)
@@ -471,6 +487,8 @@ def _quantized(
         if source.quant not in quantize_stage.UNQUANTIZED:
             progress.say(f"note: made from {source.quant} weights, so what {source.quant} lost is lost in it too")
         for quant, _ in planned:
+            if folder is not None and paths[quant][0].exists():
+                progress.say(f"replacing {paths[quant][0]}")
             seen = quantizer.write(quant, paths[quant], progress)
             if seen["sha256"] is not None:
                 store.remember_sha256(paths[quant][0].absolute(), seen["sha256"])
@@ -478,10 +496,27 @@ def _quantized(
     return made
 
 
+def _require_unchanged(
+    source: GgufFile, recipes: Iterable[Mapping[str, Any]], options: QuantizeOptions, store: Store
+) -> None:
+    """Raise QuantizeError where what is quantized is not what was hashed: what our cache calls it would be wrong.
+
+    The Quantizer looks whether anything changes from now on.
+    """
+    imatrix_sha256 = _imatrix_sha256(options, store)
+    if store.sha256(source.shard_paths) != source.sha256 or any(
+        recipe.get("imatrix_sha256") != imatrix_sha256 for recipe in recipes
+    ):
+        raise QuantizeError(f"{source.path} or its importance matrix was changed just now", hint="run it again")
+
+
 def _in_words(size: QuantizedSize) -> str:
     words = f"{size.file_bytes / 2**20:,.0f} MiB, {size.bits_per_weight:.2f} bits per weight"
     return f"{words}, {size.n_uncovered} tensors without importances" if size.n_uncovered else words
 
+
+SAYS_SO = "gguf_bench"
+"""Which version wrote a recipe down: quantizing is llama.cpp's work, and another version of ours changes no byte."""
 
 CHANGES_NO_BYTE = ("allow_requantize", "n_threads", "max_buffer_mib")
 
@@ -491,7 +526,7 @@ def _recipe(source: GgufFile, quant: Quant, options: QuantizeOptions, store: Sto
     own = {name: value for name, value in asdict(options).items() if value != getattr(PLAIN, name)}
     recipe = {
         "llama_cpp_python": llama_build.installed_version(),
-        "gguf_bench": version("gguf-bench"),
+        SAYS_SO: version("gguf-bench"),
         "requantized_from": None if source.quant in quantize_stage.UNQUANTIZED else source.quant,
         "type": quant.name,
         "options": {name: value for name, value in own.items() if name not in CHANGES_NO_BYTE},
@@ -515,6 +550,8 @@ def _quantized_paths(
     names = quantize_stage.target_names(source, quant, options)
     if folder is not None:
         for path in (folder / name for name in names):
+            if path.is_dir():
+                raise QuantizeError(f"{path} is a folder", hint="give another -o DIR")
             if path.exists() and any(path.samefile(shard) for shard in source.shard_paths):
                 raise QuantizeError(f"{path} would replace the file it is made from", hint="give another -o DIR")
         return [folder / name for name in names]
@@ -525,18 +562,18 @@ def _quantized_paths(
     return [below / f"quantized-{llama_build.installed_version()}{digest}" / name for name in names]
 
 
-def _is_intact(path: Path, store: Store, progress: Progress) -> bool:
-    """Whether the file of our own cache at `path` is there, and holds what it held when the store last saw it.
+def _is_intact(paths: Sequence[Path], store: Store, progress: Progress) -> bool:
+    """Whether the file of our own cache is there in all its parts, and holds what it held when the store last saw it.
 
     Its name stands for its bytes, so where they are others it was damaged, and is free to be made again.
     """
-    if not path.exists():
+    if not paths[0].exists():
         return False
-    made = {row["sha256"] for row in store.rows("select sha256 from artifacts where path = ?", [str(path.absolute())])}
-    shards = gguf_shards(path.absolute())
-    if not made or (all(shard.is_file() for shard in shards) and store.sha256(shards) in made):
+    parts = [path.absolute() for path in paths]
+    made = {row["sha256"] for row in store.rows("select sha256 from artifacts where path = ?", [str(parts[0])])}
+    if all(part.is_file() for part in parts) and (not made or store.sha256(parts) in made):
         return True
-    progress.say(f"{path} is damaged: it is not what was made, and is made again")
+    progress.say(f"{paths[0]} is damaged: it is not what was made, and is made again")
     return False
 
 
@@ -557,7 +594,8 @@ def _is_kept(paths: Sequence[Path], store: Store, from_same: Callable[[Row], boo
     if row is None:
         return False
     made_with = json.loads(row["made_with"])
-    if from_same(row) and all(made_with.get(name) == value for name, value in json.loads(json.dumps(recipe)).items()):
+    wanted = json.loads(json.dumps({name: value for name, value in recipe.items() if name != SAYS_SO}))
+    if from_same(row) and all(made_with.get(name) == value for name, value in wanted.items()):
         return True
     if runs := provenance.scored_in(sha256, store):
         raise QuantizeError(

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from gguf_bench import quantize_options
-from gguf_bench.child import Child, Event
+from gguf_bench.child import PATIENCE_SECONDS, Child, Event
 from gguf_bench.errors import MORE_ROOM, QuantizeError
 from gguf_bench.gguf_files import part_name
 from gguf_bench.gguf_header import BLOCKS, read_header
 from gguf_bench.paths import folder_beside, written_whole
 from gguf_bench.progress import SILENT, Progress, Reached
+from gguf_bench.quantize_options import ALIGNMENT
 from gguf_bench.quants import QUANTS, Quant
 from gguf_bench.records import GgufFile, QuantizedSize, QuantizeOptions
 
@@ -32,8 +33,9 @@ TYPE_AT_END = re.compile(rf"[-.](?:{'|'.join(sorted(QUANTS, key=len, reverse=Tru
 CANNOT_WRITE = "iostream error"
 """What llama.cpp says where its file cannot be written, whatever the reason."""
 
-ALIGNMENT = 32
-"""Where tensors begin in what llama.cpp writes."""
+SLOWEST_WEIGHTS_PER_SECOND = 1e5
+"""Of quantizing, which tells of its progress between two tensors only. One core of a busy machine made half a million a
+second of IQ2_XS, the slowest type."""
 
 
 def target_names(source: GgufFile, quant: Quant, options: QuantizeOptions) -> list[str]:
@@ -68,7 +70,11 @@ class Quantizer:
             "options": asdict(options),
             "n_layers": self._header.n_layers,
         }
-        self._child = Child(job, what=f"quantizing {source.path.name}")
+        largest = max((prod(tensor.shape) for tensor in self._header.tensors), default=0)
+        patience_seconds = max(PATIENCE_SECONDS, largest / SLOWEST_WEIGHTS_PER_SECOND)
+        self._sources = [*source.shard_paths, *([Path(options.imatrix)] if options.imatrix is not None else [])]
+        self._before = list(map(_state, self._sources))
+        self._child = Child(job, what=f"quantizing {source.path.name}", patience_seconds=patience_seconds)
         try:
             ready = self._event("ready")
         except BaseException:
@@ -89,6 +95,8 @@ class Quantizer:
 
     def plan(self, quant: Quant) -> QuantizedSize:
         """What `write` would make, from llama.cpp's dry run; nothing is written. Raises QuantizeError as it does."""
+        if quant.name in UNQUANTIZED and self._options.tensor_types:
+            raise QuantizeError(f"{quant.name} leaves tensors unquantized, so llama.cpp would pass over types for some")
         self._child.send({"file_type": quant.file_type, "target": None})
         planned = self._event("planned")
         sizes = [_bytes(tensor["shape"], tensor["new_type"]) for tensor in planned["tensors"]]
@@ -120,7 +128,8 @@ class Quantizer:
     def write(self, quant: Quant, targets: Sequence[Path], progress: Progress = SILENT) -> Event:
         """Write the file, in the parts that `target_names` names; they are there whole, and loadable, or not at all.
 
-        Returns the facts of it that `describe` wants. Raises QuantizeError with llama.cpp's reason.
+        Returns the facts of it that `describe` wants. Raises QuantizeError with llama.cpp's reason, and where what it
+        is made of was changed since this began.
         """
         with _parts_written_whole(targets, by_prefix=self._options.keep_split) as (prefix, first):
             self._child.send({"file_type": quant.file_type, "target": str(prefix), "result": str(first)})
@@ -137,6 +146,9 @@ class Quantizer:
                 raise QuantizeError(what, hint=MORE_ROOM) from error
             finally:
                 bar.close()
+            for path, before in zip(self._sources, self._before, strict=True):
+                if _state(path) != before:
+                    raise QuantizeError(f"{path} was changed while it was read", hint="run the same command again")
         return event
 
     def _event(self, *names: str) -> Event:
@@ -178,6 +190,12 @@ def _parts_written_whole(targets: Sequence[Path], *, by_prefix: bool) -> Iterato
         yield folder / "model", links[0]
         if len(targets) > 1:
             targets[0].unlink(missing_ok=True)  # or new parts would stand beside an old first one for a moment
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    """What differs where a file's content does."""
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _bytes(shape: Sequence[int], type_name: str) -> int:

@@ -8,6 +8,7 @@ llama.cpp that is pinned.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,9 @@ NEED_IMATRIX = ("IQ2_XXS", "IQ2_XS", "IQ1_S")
 
 MAX_KEY_BYTES, MAX_TEXT_BYTES, MAX_INT = 127, 127, 2**32 - 1
 """What fits llama_model_kv_override; whole numbers are written as 32 bits without a sign."""
+
+ALIGNMENT_KEY, ALIGNMENT = "general.alignment", 32
+"""Where tensors begin in what llama.cpp writes."""
 
 OUTPUT, TOKEN_EMBEDDINGS = "output.weight", ("token_embd.weight", "per_layer_token_embd.weight")
 
@@ -47,10 +51,16 @@ def tensor_type_pattern(text: str) -> tuple[str, str]:
     if not pattern or not equals:
         raise QuantizeError(f"{text!r} is no PATTERN=TYPE", hint=r"such as attn_v=q6_k or 'blk\.[01]\.ffn_down=q5_k'")
     try:
-        re.compile(pattern)
+        _compiled(pattern)
     except re.error as error:
         raise QuantizeError(f"{pattern!r} is no regular expression: {error}") from error
     return pattern, tensor_type(type_name)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # Python warns of classes such as [[:alpha:]]
+        return re.compile(pattern)
 
 
 def tensor_type_file(path: Path) -> list[tuple[str, str]]:
@@ -99,10 +109,23 @@ def check(options: QuantizeOptions, header: GgufHeader) -> None:
         raise QuantizeError("--include-weights and --exclude-weights choose entries of an --imatrix, and none is given")
     if options.leave_output_tensor and options.output_tensor_type is not None:
         raise QuantizeError("--leave-output-tensor and --output-tensor-type contradict each other")
+    _check_alignment(options, header)
     _check_rows(options, header)
     _check_layers(options, header)
     for key, value in options.override_kv:
         _check_override(key, value, header)
+
+
+def _check_alignment(options: QuantizeOptions, header: GgufHeader) -> None:
+    """llama.cpp pads what it writes to 32 bytes, whatever the file says: nothing could load it."""
+    for where, alignment in (
+        (header.name, header.values.get(ALIGNMENT_KEY, ALIGNMENT)),
+        ("--override-kv", dict(options.override_kv).get(ALIGNMENT_KEY, ALIGNMENT)),
+    ):
+        if alignment != ALIGNMENT:
+            raise QuantizeError(
+                f"{where} has a {ALIGNMENT_KEY} of {alignment}, but llama.cpp quantizes only by {ALIGNMENT}"
+            )
 
 
 def _check_rows(options: QuantizeOptions, header: GgufHeader) -> None:
@@ -153,7 +176,11 @@ def old_name(name: str, options: QuantizeOptions, n_layers: int) -> str:
 
 
 def unmatched(options: QuantizeOptions, header: GgufHeader) -> Iterator[str]:
-    """The patterns of `tensor_types` that are in no tensor's name."""
+    """The patterns of `tensor_types` that are in no name of a tensor that is quantized.
+
+    Classes such as [[:alpha:]], which Python reads otherwise than ECMAScript, are taken to be in one.
+    """
+    names = [tensor.name for tensor in header.tensors if len(tensor.shape) > 1]
     for pattern, _ in options.tensor_types:
-        if not any(re.search(pattern, tensor.name) for tensor in header.tensors):
+        if "[:" not in pattern and not any(map(_compiled(pattern).search, names)):
             yield pattern

@@ -228,8 +228,9 @@ class QuantizeOptions:
 
     Types of tensors are ggml's names ("Q4_K"). `tensor_types` are (regular expression, type); the first one found in a
     tensor's name counts. `override_kv` are (key, value). `imatrix` is a path as it was typed, since llama.cpp writes it
-    into the file; of its entries only those count whose names contain one of `include_weights`, where there are any,
-    and none of `exclude_weights`. `n_threads` 0 means all, and `max_buffer_mib` None 8 GiB: these two change no byte.
+    into the file, or `imatrix_name` in its place; of its entries only those count whose names contain one of
+    `include_weights`, where there are any, and none of `exclude_weights`. `n_threads` 0 means all, and `max_buffer_mib`
+    None 8 GiB: these two change no byte.
     `size_target` ("90MiB") is what `tensor_types` were chosen for, where they were; the file is called by it.
     """
 
@@ -243,6 +244,7 @@ class QuantizeOptions:
     prune_layers: tuple[int, ...] = ()
     keep_split: bool = False
     imatrix: str | None = None
+    imatrix_name: str | None = None
     include_weights: tuple[str, ...] = ()
     exclude_weights: tuple[str, ...] = ()
     n_threads: int = 0

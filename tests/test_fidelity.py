@@ -26,6 +26,7 @@ from gguf_bench.errors import ChildDied, ModelError, QuantizeError, StoreError
 from gguf_bench.fidelity import FIGURES, Fidelity, Figure, columns, measure, of_columns, stepped_down, summarised
 from gguf_bench.llama.divergence import ROWS, compared
 from gguf_bench.measure import fidelity
+from gguf_bench.prepare import Contender
 from gguf_bench.progress import Silent
 from gguf_bench.quants import Quant, quant
 from gguf_bench.records import ModelSpec
@@ -463,6 +464,35 @@ def test_what_cannot_be_measured_is_refused(
     assert found.returncode == code, found.stderr
     assert says in " ".join(found.stderr.split())
     assert not found.stdout
+
+
+def test_the_file_is_the_one_that_is_compared(tmp_path: Path) -> None:
+    """Figures of another copy of the same weights would stand beside nobody's score."""
+    path = tiny_models.llama(tmp_path / "tiny-F32.gguf", n_layers=1)
+    spec, store = ModelSpec(key="tiny", provider="file", path=path), Store(tmp_path / "r.db")
+    compared_as = prepare.gguf_of(Contender(spec, quant("F32")), store)
+    (found,) = fidelity(spec, types("F32"), quant("F32"), words(2 * 512), store)
+    assert (found.file.path, found.file.sha256) == (path, compared_as.sha256)
+
+
+def test_a_file_that_cannot_be_measured_leaves_the_others_alone(
+    wide: ModelSpec, tmp_path: Path, gguf_bench: Command
+) -> None:
+    text = tmp_path / "t.txt"
+    text.write_text(words(2 * 512).text)
+    (broken,) = prepare.quantize(wide, types("F16"), Store(tmp_path / "r.db"), folder=tmp_path)
+    reader = GGUFReader(broken, "r+")
+    next(tensor for tensor in reader.tensors if tensor.name == "output_norm.weight").data[:] = np.nan
+    del reader
+    arguments = ("fidelity", wide.path, "--reference", "F32", "--text", text, "--file", broken)
+    found = gguf_bench(*arguments, "-q", "Q8_0", "--json")
+    assert found.returncode == 3, found.stderr
+    eight, failed = json.loads(found.stdout)
+    assert eight["error"] is None
+    assert failed["error"].startswith("the quantized model computes no numbers")
+    alone = gguf_bench(*arguments)
+    assert alone.returncode == 1
+    assert "Error: the quantized model computes no numbers" in alone.stderr
 
 
 def test_quantized_files_and_adapters_are_no_originals(wide: ModelSpec, tmp_path: Path) -> None:

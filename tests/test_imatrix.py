@@ -454,6 +454,14 @@ def test_the_command(moe: Path, tmp_path: Path, gguf_bench: Callable[..., subpro
     assert shown["coverage"] == {"weights": [], "experts": {}}
     assert read(target).datasets == (str(text),)
 
+    content = moe.read_bytes()
+    for target_of_another in (moe, text):
+        refused = gguf_bench("imatrix", moe, "--text", text, "-o", target_of_another)
+        assert refused.returncode == 1
+        assert "is there, and is no importance matrix; give another -o" in refused.stderr
+    assert (moe.read_bytes(), text.read_text()) == (content, words(3 * CHUNK).text)
+    assert gguf_bench("imatrix", moe, "--text", text, "-o", target).returncode == 0, "one of an earlier time goes"
+
     both = gguf_bench("imatrix", moe, "--text", text, "--dataset", "eps-v1", "-o", target)
     assert both.returncode == 2
     assert "not both" in both.stderr
@@ -478,8 +486,8 @@ def test_quantize_by_the_word_eps_computes_it_once(tmp_path: Path, monkeypatch: 
     fields = GGUFReader(made).fields
     assert fields["quantize.imatrix.dataset"].contents() == "eps-calibration-v1"
     assert fields["quantize.imatrix.entries_count"].contents() == 7
-    kept = Path(fields["quantize.imatrix.file"].contents())
-    assert kept.parent.name == "imatrix"
+    # Not where the cache is: the same file for everybody, which tells nobody's home.
+    assert fields["quantize.imatrix.file"].contents() == "eps-calibration-v1.gguf"
     ours, plain = (
         next(bytes(tensor.data) for tensor in GGUFReader(file).tensors if tensor.name == "blk.0.ffn_up.weight")
         for file in (made, unweighted)

@@ -8,9 +8,11 @@ import hashlib
 import json
 import platform
 import shlex
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import llama_cpp
 import pytest
@@ -25,8 +27,8 @@ from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.gguf_header import BLOCKS, read_header
 from gguf_bench.progress import Bar, SilentBar
 from gguf_bench.quantize import Quantizer
-from gguf_bench.quants import quant
-from gguf_bench.records import Checkpoint, ModelSpec, QuantizeOptions
+from gguf_bench.quants import Quant, quant
+from gguf_bench.records import Checkpoint, ModelSpec, QuantizedSize, QuantizeOptions
 from gguf_bench.store import Store
 from tests import quantize_sources as sources
 from tests import tiny_models
@@ -216,6 +218,8 @@ def test_an_imatrix_leaves_its_marks(
         ("--token-embedding-type iq2_xxs --imatrix imatrix.gguf", "does not have"),
         ("--threads 0", "1"),
         ("--tensor-type-file none.txt", "none.txt"),
+        ("--imatrix imatrix.gguf -q F16 --tensor-type attn_v=q8_0", "F16 leaves tensors unquantized"),
+        ("--override-kv general.alignment=int:64", "a general.alignment of 64, but llama.cpp quantizes only by 32"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
@@ -271,7 +275,8 @@ def test_types_of_tensors_are_ggmls() -> None:
 
 def test_patterns_of_nothing_are_told(model: ModelSpec, store: Store, tmp_path: Path) -> None:
     heard = Heard()
-    options = QuantizeOptions(tensor_types=(("attn_v", "Q8_0"), ("atn_k", "Q8_0")))
+    patterns = map(quantize_options.tensor_type_pattern, ("attn_v=q8_0", "atn_k=q8_0", "[[:alpha:]]ttn_q=q8_0"))
+    options = QuantizeOptions(tensor_types=tuple(patterns))
     prepare.planned_sizes(model, [quant("Q4_0")], store, options=options, progress=heard)
     assert heard.lines == ["note: no tensor's name has 'atn_k' in it"]
 
@@ -454,6 +459,79 @@ def test_what_cannot_be_read_in_the_cache_is_to_be_removed(model: ModelSpec, sto
     path.write_bytes(path.read_bytes()[:-4096])
     with pytest.raises(ModelError, match=r"cannot load it.*; remove .*-Q4_0\.gguf: it is made again"):
         prepare.quantize(model, [quant("Q4_0")], Store(tmp_path / "other.db"))
+
+
+def test_a_part_that_was_lost_from_the_cache_is_made_again(folder: Path, store: Store) -> None:
+    model, options = local(folder / "parts" / "moe-F16-00001-of-00002.gguf"), QuantizeOptions(keep_split=True)
+    (first,) = prepare.quantize(model, [quant("Q4_0")], store, options=options)
+    second = first.with_name(first.name.replace("00001-of", "00002-of"))
+    content = second.read_bytes()
+    second.unlink()
+    prepare.quantize(model, [quant("Q4_0")], store, options=options)
+    assert second.read_bytes() == content
+
+
+def test_a_source_that_is_changed_meanwhile_is_no_source(
+    folder: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was made of it would be kept as the other's for ever."""
+    path, plan, start = (
+        shutil.copy(folder / "moe-F16.gguf", tmp_path / "m-F16.gguf"),
+        Quantizer.plan,
+        Quantizer.__init__,
+    )
+
+    def change() -> None:
+        with path.open("ab") as file:
+            file.write(b"x")
+
+    def late(quantizer: Quantizer, wanted: Quant) -> QuantizedSize:
+        change()
+        return plan(quantizer, wanted)
+
+    def early(quantizer: Quantizer, *arguments: Any) -> None:
+        change()
+        start(quantizer, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Quantizer, "plan", late)
+        with pytest.raises(QuantizeError, match=r"m-F16\.gguf was changed while it was read"):
+            prepare.quantize(local(path), [quant("Q4_0")], store, folder=tmp_path / "out")
+    monkeypatch.setattr(Quantizer, "__init__", early)
+    with pytest.raises(QuantizeError, match="was changed just now"):
+        prepare.quantize(local(path), [quant("Q4_0")], store, folder=tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_in_the_place_of_a_file_is_told_before(model: ModelSpec, store: Store, tmp_path: Path) -> None:
+    (tmp_path / "moe-Q4_0.gguf").mkdir()
+    heard = Heard()
+    with pytest.raises(QuantizeError, match=r"moe-Q4_0\.gguf is a folder"):
+        prepare.quantize(model, [quant("Q4_0")], store, folder=tmp_path, progress=heard)
+    assert heard.bars == []
+
+
+def test_another_version_of_ours_made_the_same_file(
+    model: ModelSpec, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = prepare.quantize(model, [quant("Q4_0")], store, folder=tmp_path)
+    give_scores(store, sha256(path))
+    monkeypatch.setattr(prepare, "version", lambda package: "99.0")
+    assert prepare.quantize(model, [quant("Q4_0")], store, folder=tmp_path) == [path]
+
+
+@pytest.mark.parametrize(("first", "expected"), [("--tensor-type-file", "Q8_0"), ("--tensor-type", "Q5_1")])
+def test_the_option_given_first_counts_first(first: str, expected: str, folder: Path, tmp_path: Path) -> None:
+    """As llama-quantize takes them."""
+    (tmp_path / "types.txt").write_text("attn_v=q8_0")
+    said = {"--tensor-type-file": str(tmp_path / "types.txt"), "--tensor-type": "attn_v=q5_1"}
+    order = sorted(said, key=lambda name: name != first)
+    arguments = ["--db", str(tmp_path / "r.db"), "quantize", str(folder / "moe-F16.gguf"), "-q", "Q4_0", "-o"]
+    options = [word for name in order for word in (name, said[name])]
+    done = CliRunner().invoke(cli, [*arguments, str(tmp_path / "out"), *options])
+    assert done.exit_code == 0, done.output
+    types = {tensor.name: tensor.tensor_type.name for tensor in GGUFReader(done.stdout.strip()).tensors}
+    assert types["blk.0.attn_v.weight"] == expected
 
 
 def test_what_is_there_already_is_not_made_again(model: ModelSpec, store: Store, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gguf_bench.cli.state import State, pass_state
+from gguf_bench.cli.state import HomePath, State, pass_state
 
 
 @click.command()
@@ -18,7 +18,7 @@ from gguf_bench.cli.state import State, pass_state
     show_default=True,
     help="Type of the weights; auto keeps a 16-bit checkpoint's own.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write this file.")
+@click.option("-o", "--output", type=HomePath(path_type=Path, dir_okay=False), help="Write this file.")
 @click.option(
     "--converter",
     type=click.Choice(["own", "upstream"]),

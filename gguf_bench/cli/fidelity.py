@@ -10,6 +10,7 @@ import click
 from gguf_bench.cli.state import (
     SOME_FAILED,
     GpuLayers,
+    HomePath,
     QuantType,
     State,
     chunks_option,
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
 @click.option(
     "--file",
     "files",
-    type=click.Path(exists=True, path_type=Path, dir_okay=False),
+    type=HomePath(exists=True, path_type=Path, dir_okay=False),
     multiple=True,
     help="A GGUF of the same model, as one made for a size; repeatable.",
 )
 @click.option("--reference", type=QuantType(), default="F16", show_default=True, help="What they are held against.")
 @click.option("--imatrix", metavar="FILE|eps", help="Quantize by this importance matrix.")
-@click.option("--text", "text_file", type=click.Path(path_type=Path, dir_okay=False), help="A text to read.")
+@click.option("--text", "text_file", type=HomePath(path_type=Path, dir_okay=False), help="A text to read.")
 @chunks_option
 @click.option("--gpu-layers", type=GpuLayers(), default="auto", show_default=True, help="Layers on the GPU, of each.")
 @click.option("--fresh", is_flag=True, help="Measure anew what is stored.")

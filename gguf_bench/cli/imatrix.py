@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from gguf_bench.cli.state import GpuLayers, State, chunks_option, json_option, pass_state
+from gguf_bench.cli.state import GpuLayers, HomePath, State, chunks_option, json_option, pass_state
 
 
 @click.command()
 @click.argument("model")
-@click.option("--text", "text_file", type=click.Path(path_type=Path, dir_okay=False), help="A text to compute it on.")
+@click.option("--text", "text_file", type=HomePath(path_type=Path, dir_okay=False), help="A text to compute it on.")
 @click.option("--dataset", "dataset_name", metavar="NAME|FILE", help="The documents of a dataset instead.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Write this file.")
+@click.option("-o", "--output", type=HomePath(path_type=Path, dir_okay=False), required=True, help="Write this file.")
 @chunks_option
 @click.option("--gpu-layers", type=GpuLayers(), default="auto", show_default=True, help="Layers on the GPU.")
 @json_option

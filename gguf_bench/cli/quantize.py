@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gguf_bench.cli.state import State, json_option, pass_state, quant_option
+from gguf_bench.cli.state import HomePath, State, json_option, pass_state, quant_option
 
 if TYPE_CHECKING:
     from gguf_bench.quants import Quant
@@ -42,7 +42,7 @@ TENSOR_TYPE = Typed("tensor_type", "TYPE")
 @click.option(
     "--target-size",
     type=Typed("of_size", "SIZE", "size_target"),
-    help="Instead of a type: a file of at most this size (90MiB, 4.5GiB), the best there is.",
+    help="Instead of a type: a file of this size or up to 1 % less (90MiB, 4.5GiB), the best there is.",
 )
 @click.option(
     "--target-bpw",
@@ -68,7 +68,13 @@ TENSOR_TYPE = Typed("tensor_type", "TYPE")
     multiple=True,
     help="Type of the tensors in whose names a regular expression is found; the first that fits counts.",
 )
-@click.option("--tensor-type-file", type=click.Path(path_type=Path), help="A file of PATTERN=TYPEs.")
+@click.option(
+    "--tensor-type-file",
+    "tensor_type_files",
+    type=HomePath(path_type=Path),
+    multiple=True,
+    help="A file of PATTERN=TYPEs; said before --tensor-type, its own count first.",
+)
 @click.option(
     "--override-kv",
     type=Typed("kv_override", "KEY=TYPE:VALUE"),
@@ -81,7 +87,7 @@ TENSOR_TYPE = Typed("tensor_type", "TYPE")
 @click.option("--max-buffer-size", type=click.IntRange(1, 2**20), metavar="MIB", help="Memory for one tensor's rows.")
 @click.option("--dry-run", is_flag=True, help="Only show what each type comes to.")
 @click.option("--list", "list_types", is_flag=True, help="Show every type there is.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Write into this folder.")
+@click.option("-o", "--output", type=HomePath(path_type=Path, file_okay=False), help="Write into this folder.")
 @json_option
 @pass_state
 def quantize(
@@ -96,7 +102,7 @@ def quantize(
     output: Path | None,
     as_json: bool,
     tensor_types: tuple[tuple[str, str], ...],
-    tensor_type_file: Path | None,
+    tensor_type_files: tuple[Path, ...],
     prune_layers: tuple[int, ...] | None,
     threads: int | None,
     max_buffer_size: int | None,
@@ -128,8 +134,10 @@ def quantize(
     from gguf_bench.cli.bars import Bars
     from gguf_bench.records import QuantizeOptions
 
-    if tensor_type_file is not None:
-        tensor_types += tuple(quantize_options.tensor_type_file(tensor_type_file))
+    of_files = tuple(pair for file in tensor_type_files for pair in quantize_options.tensor_type_file(file))
+    said = list(click.get_current_context().params)  # in the order of the command line
+    is_file_first = said.index("tensor_type_files") < said.index("tensor_types")
+    tensor_types = of_files + tensor_types if is_file_first else tensor_types + of_files
     wanted = QuantizeOptions(
         tensor_types=tensor_types,
         prune_layers=prune_layers or (),

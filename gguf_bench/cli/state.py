@@ -80,6 +80,13 @@ class State:
 pass_state = click.make_pass_decorator(State)
 
 
+class HomePath(click.Path):
+    """A path, a leading ~/ of it being the user's home: no shell expands `--option=~/x`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(from_home(value), param, ctx)
+
+
 class QuantType(click.ParamType["Quant"]):
     """A type that llama.cpp knows, by name or alias."""
 

@@ -84,7 +84,7 @@ def compared(expected: Array, logits: Array, following: Array) -> dict[str, Arra
 def _in_parts(expected: Array, logits: Array, following: Array) -> Iterator[dict[str, Array]]:
     for start in range(0, len(following), ROWS):
         rows = slice(start, start + ROWS)
-        p, q = _log_softmax(expected[rows]), _log_softmax(logits[rows])
+        p, q = _log_softmax(expected[rows], "the reference"), _log_softmax(logits[rows], "the quantized model")
         each, token = np.arange(len(p)), following[rows]
         possible = p > -np.inf  # a probability of 0 adds nothing, though its logarithm is minus infinity
         terms = np.subtract(p, q, where=possible, out=np.zeros_like(p)) * np.exp(p)
@@ -96,11 +96,11 @@ def _in_parts(expected: Array, logits: Array, following: Array) -> Iterator[dict
         }
 
 
-def _log_softmax(logits: Array) -> Array:
+def _log_softmax(logits: Array, who: str) -> Array:
     exact = logits.astype(np.float64)
     most = exact.max(axis=1, keepdims=True)
     if not np.isfinite(most).all():
-        raise ModelError("a model computes no numbers (NaN or infinity): its weights are broken")
+        raise ModelError(f"{who} computes no numbers (NaN or infinity): its weights are broken")
     exact -= most
     exact -= np.log(np.exp(exact).sum(axis=1, keepdims=True))
     return exact

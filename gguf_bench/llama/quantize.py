@@ -185,7 +185,7 @@ def overrides(options: QuantizeOptions, importances: Importances | None) -> list
     if importances is None:
         return [*options.override_kv]
     assert options.imatrix is not None
-    return [*options.override_kv, *importances.overrides(options.imatrix)]
+    return [*options.override_kv, *importances.overrides(options.imatrix_name or options.imatrix)]
 
 
 def _ggml_type(name: str) -> int:
