@@ -64,7 +64,8 @@ def find(store: Store) -> Garbage:
     if running:
         raise StoreError(f"run {', '.join(running)} is being computed", hint="free what is left when it is through")
     kept = _kept(store)
-    made = {Path(row["path"]): str(row["made_by"]) for row in store.rows("select path, made_by from artifacts")}
+    known = store.rows("select path, iif(made_by = 'computed', quant, made_by) as what from artifacts")
+    made = {Path(row["path"]): str(row["what"]) for row in known}
     hashed = {Path(row["path"]): str(row["sha256"]) for row in store.rows("select path, sha256 from file_hashes")}
     shards = {shard: made_by for path, made_by in made.items() for shard in _shards(path)}
     files, shown, n_unknown, unknown_bytes = [], [], 0, 0

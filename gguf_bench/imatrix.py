@@ -63,6 +63,7 @@ class Computed:
 
     path: Path
     n_entries: int
+    n_values: int
     n_chunks: int
     chunk_tokens: int
     gpu_layers: int | None
@@ -110,6 +111,7 @@ def compute(
     return Computed(
         path=target,
         n_entries=len(imatrix.entries),
+        n_values=sum(entry.sums.size for entry in imatrix.entries.values()),
         n_chunks=n_done,
         chunk_tokens=chunk_tokens,
         gpu_layers=loaded["gpu_layers"] if loaded else None,

@@ -52,6 +52,9 @@ Result = TypeVar("Result")
 EPS = "eps"
 """Instead of the file of an importance matrix: that of the text of the EPS domain that comes with the package."""
 
+IMATRIX = "importance matrix"
+"""What the store has in the place of a type for a file that is one."""
+
 PLAIN = QuantizeOptions()
 """Quantized as llama-quantize does without options."""
 
@@ -306,6 +309,26 @@ def imatrix(
     made = imatrix_stage.compute(source, text, target, n_chunks=n_chunks, gpu_layers=gpu_layers, progress=progress)
     if line := made.coverage.line():
         progress.say(line)
+    path = target.absolute()
+    file = replace(
+        source,
+        path=path,
+        shard_paths=(path,),
+        sha256=store.sha256([path]),
+        size_bytes=path.stat().st_size,
+        quant=IMATRIX,
+        bits_per_weight=32.0,
+        n_params=made.n_values,
+    )
+    made_with = {
+        "llama_cpp_python": llama_build.installed_version(),
+        SAYS_SO: version("gguf-bench"),
+        "text": text.name,
+        "text_sha256": text.sha256,
+        "n_chunks": made.n_chunks,
+        "chunk_tokens": made.chunk_tokens,
+    }
+    store.save_artifact(file, made_by="computed", made_with=made_with, parent_sha256=source.sha256)
     return made
 
 

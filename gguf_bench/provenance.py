@@ -22,8 +22,9 @@ LEAST_DIGITS = 6
 class Step:
     """One file of a chain, and what made it of the next.
 
-    `made_by` is 'downloaded', 'found', 'converted' or 'quantized', `made_with` versions and options; `repo` and
-    `commit` are the Hub's, where it comes from there. `runs` are those that have its scores.
+    `made_by` is 'downloaded', 'found', 'converted', 'quantized' or, of an importance matrix, 'computed'. `made_with`
+    has versions and options; `repo` and `commit` are the Hub's, where it comes from there. `runs` are those that have
+    its scores.
     """
 
     path: str
@@ -91,12 +92,19 @@ def _sha256(paths: Sequence[Path], store: Store) -> str:
 
 
 def rows(row: Row, store: Store) -> Iterator[Row]:
-    """The row of a file in the store, and those of what it was made from. A store may say anything, a circle too."""
+    """The row of a file in the store, and those of what it was made from, its importance matrix before its source.
+
+    A store may say anything, a circle too.
+    """
     seen = set()
     parent: Row | None = row
     while parent is not None and parent["sha256"] not in seen:
         yield parent
         seen.add(parent["sha256"])
+        if imatrix_sha256 := json.loads(parent["made_with"]).get("imatrix_sha256"):
+            imatrix = store.artifact(imatrix_sha256)
+            if imatrix is not None:
+                yield imatrix
         parent = store.artifact(parent["parent_sha256"]) if parent["parent_sha256"] else None
 
 

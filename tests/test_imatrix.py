@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from gguf import GGUFReader, GGUFWriter
 
-from gguf_bench import child, imatrix, prepare
+from gguf_bench import child, imatrix, prepare, provenance
 from gguf_bench.describe import describe
 from gguf_bench.errors import ModelError
 from gguf_bench.gguf_header import read_header
@@ -453,6 +453,9 @@ def test_the_command(moe: Path, tmp_path: Path, gguf_bench: Callable[..., subpro
     assert (shown["n_chunks"], shown["n_entries"], shown["text"]) == (3, 8, str(text))
     assert shown["coverage"] == {"weights": [], "experts": {}}
     assert read(target).datasets == (str(text),)
+    own, model = json.loads(gguf_bench("results", "show", target, "--json").stdout)
+    assert (own["quant"], own["made_by"], model["path"]) == ("importance matrix", "computed", str(moe))
+    assert own["made_with"].items() >= {"text": str(text), "n_chunks": 3, "chunk_tokens": CHUNK}.items()
 
     content = moe.read_bytes()
     for target_of_another in (moe, text):
@@ -488,6 +491,10 @@ def test_quantize_by_the_word_eps_computes_it_once(tmp_path: Path, monkeypatch: 
     assert fields["quantize.imatrix.entries_count"].contents() == 7
     # Not where the cache is: the same file for everybody, which tells nobody's home.
     assert fields["quantize.imatrix.file"].contents() == "eps-calibration-v1.gguf"
+    chain = provenance.chain(str(made), store)
+    assert [step.quant for step in chain] == ["Q2_K", "importance matrix", "F32"]
+    assert chain[0].made_with["imatrix_sha256"] == chain[1].sha256
+    assert chain[1].made_with["text"] == "eps-calibration-v1"
     ours, plain = (
         next(bytes(tensor.data) for tensor in GGUFReader(file).tensors if tensor.name == "blk.0.ffn_up.weight")
         for file in (made, unweighted)
