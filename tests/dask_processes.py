@@ -5,8 +5,10 @@ Each ends by its own id. `Fault` is put into workers: what it makes of the child
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -82,6 +84,7 @@ class DaskProcesses:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=_die_with_parent,
             )
         self.processes.append(process)
         return process
@@ -102,6 +105,11 @@ class DaskProcesses:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         for process in self.processes:
             self.end(process)
+
+
+def _die_with_parent() -> None:
+    """Also where that is killed. (PR_SET_PDEATHSIG: it counts from the thread that starts the process.)"""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _waited_for(process: subprocess.Popen[bytes], found: object) -> object:

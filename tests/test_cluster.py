@@ -236,6 +236,34 @@ def test_the_cell_of_a_killed_worker_is_computed_by_another(
     assert all(ends_within(pid, 5) for pid in held)
 
 
+def test_without_its_scheduler_a_run_is_interrupted_and_no_contender_blamed(
+    shared: DaskProcesses, one_cache: None, releases: Path, tmp_path: Path
+) -> None:
+    catalog, database = models(tmp_path, "one"), tmp_path / "r.db"
+    hold = tmp_path / "one.hold"
+    hold.touch()
+    with DaskProcesses(tmp_path / "own", env=shared.env) as processes:
+        processes.add("only")
+        soon = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
+        with soon, cluster.connect(processes.address) as workers:
+            killer = threading.Thread(
+                target=lambda: until(lambda: list(tmp_path.glob("one.held-*"))) and processes.end(processes.scheduler)
+            )
+            killer.start()
+            with pytest.raises(ClusterError, match=r"the scheduler at tcp://127.0.0.1:\d+ is gone: .*; run the same"):
+                compared(catalog, ["one"], releases, database, workers)
+            killer.join()
+    (held,) = tmp_path.glob("one.held-*")
+    assert ends_within(int(held.suffix.removeprefix(".held-")), 10)
+    store = Store(database)
+    assert [run["status"] for run in store.runs()] == ["interrupted"]
+    assert "failed" not in {row["status"] for row in store.contenders(1)}
+    store.close()
+    hold.unlink()
+    with cluster.connect(shared.address) as workers:
+        assert compared(catalog, ["one"], releases, database, workers)["run"]["id"] == 1
+
+
 @pytest.fixture
 def other_version(tmp_path: Path) -> dict[str, str]:
     """The environment of a worker whose gguf-bench is another one."""

@@ -22,7 +22,7 @@ from gguf_bench.cluster.files import Wanted
 from gguf_bench.cluster.sending import Sender
 from gguf_bench.cluster.shares import Cell, Sharing
 from gguf_bench.cluster.workers import LOOK_SECONDS, Say, WorkerLost, Workers
-from gguf_bench.errors import ClusterError, GgufBenchError, ModelError
+from gguf_bench.errors import ClusterError, ModelError
 from gguf_bench.llama_build import Build
 from gguf_bench.place import Part, Question
 from gguf_bench.progress import Progress
@@ -84,7 +84,7 @@ class Coordinator:
         sender = Sender(self._workers)
         there = []
         for subject in subjects:
-            with suppress(GgufBenchError, OSError):  # its own cells will say what is wrong with it
+            with suppress(ModelError, OSError):  # its own cells will say what is wrong with it
                 file = await asyncio.to_thread(files.wanted, subject.path)
                 await sender.done_by(address, on_worker.bring, (file,), say)
                 there.append((file, subject))
@@ -192,9 +192,10 @@ class _Sitting:
         try:
             order = Order(cell=cell, task=self._task, run=self._run, files=await self._files_of(question))
             outcome = await self._sender.done_by(address, self._answer, (order,), self._tell)
-        except (GgufBenchError, OSError) as error:
-            failure = error if isinstance(error, ModelError) else ModelError(str(error))
-            return Part(contender_id=question.contender_id, failure=failure)
+        except ModelError as error:
+            return Part(contender_id=question.contender_id, failure=error)
+        except OSError as error:
+            return Part(contender_id=question.contender_id, failure=ModelError(str(error)))
         assert outcome.part is not None
         return outcome.part
 

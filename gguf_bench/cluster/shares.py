@@ -13,8 +13,8 @@ from gguf_bench.errors import ModelError
 from gguf_bench.place import Part, Question
 
 SHARES = 1.5
-"""A cell is a worker's even share of what is left, divided by this. Each loads the model and reads anew what all prompts
-begin with, so few are better; but the last ones have to be small, or all wait for one."""
+"""A cell is a worker's even share of what is left, divided by this. Each loads the model and reads anew what prompts
+share, so few are better; but the last ones have to be small, or all wait for one."""
 
 MOST_LOST = 3
 """So many workers may be lost over a cell; then it is what kills them."""
