@@ -12,6 +12,7 @@ from tests.faults.fault import Fault, Outcome, outcome, suffer
 from tests.faults.suites import SUITES, chosen
 from tests.faults.table import BEGIN, END, row, with_rows
 
+ROOT = Path(__file__).parents[2]
 QUICK = (
     "connection cut, pull: in the middle of a shard",
     "kill -9 of the parent, while it pulls",
@@ -70,3 +71,11 @@ def test_rows_are_put_into_the_table_in_order_and_others_stay() -> None:
     assert (text.startswith("before\n"), text.endswith(f"{END}\nafter\n")) == (True, True)
     gone = Fault("gone", "nowhere", "", lambda _folder, _n: Outcome("", True))
     assert "nowhere" not in with_rows(text, [row(gone, Outcome("", True))])
+
+
+def test_the_docs_have_every_row() -> None:
+    """`python -m tests.faults --write docs/faults.md` puts them there."""
+    text = (ROOT / "docs" / "faults.md").read_text("utf-8")
+    missing = [fault for fault in chosen([]) if f"| {fault.name} | {fault.where} |" not in text]
+    assert [f"{fault.name}, {fault.where}" for fault in missing] == []
+    assert "NOT AS PROMISED" not in text
