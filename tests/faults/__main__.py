@@ -11,6 +11,7 @@ Prints a table as Markdown; exits with 1 where something did not come out as pro
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for fault in faults:
             print(f"{fault.name}, {fault.where}: {fault.promise}")  # noqa: T201
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that disks are unmounted and folders removed
     print(HEAD, flush=True)  # noqa: T201
     as_promised = True
     for fault in faults:
