@@ -147,6 +147,10 @@ def _ending(node: yaml.Node) -> int:
 def _scalar(value: Any) -> str:
     """`value` as YAML reads it back: plain where that is so, else in quotes."""
     plain = str(value).lower() if isinstance(value, bool) else str(value)
-    if isinstance(value, str) and (not value.isascii() or yaml.safe_load(f"[{plain}]") != [value]):
-        return json.dumps(value)
-    return plain
+    if not isinstance(value, str):
+        return plain
+    try:
+        reads_back = value.isascii() and yaml.safe_load(f"[{plain}]") == [value]
+    except yaml.YAMLError:
+        reads_back = False
+    return plain if reads_back else json.dumps(value)

@@ -35,7 +35,9 @@ class SplitName(NamedTuple):
 def split_name(path: str) -> SplitName | None:
     """Read the name of one part of a split GGUF; None for a file that is whole by itself."""
     match = _SPLIT.fullmatch(path)
-    return SplitName(match["stem"], int(match["part"]), int(match["parts"])) if match else None
+    if match is None or not 1 <= int(match["part"]) <= int(match["parts"]):
+        return None
+    return SplitName(match["stem"], int(match["part"]), int(match["parts"]))
 
 
 def part_name(stem: str, part: int, parts: int) -> str:

@@ -42,6 +42,8 @@ BESIDE_WEIGHTS = (
 )
 """Patterns of what is fetched before, and besides, the weights. They match from the repo's root."""
 
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".gguf")
+
 WEIGHTS = ("model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json", "pytorch_model.bin")
 """The first that the repo has is taken; of an index, the shards that it names."""
 
@@ -69,7 +71,7 @@ class RemoteFile:
 
     @property
     def is_weights(self) -> bool:
-        return self.path.endswith((".safetensors", ".bin", ".gguf"))
+        return self.path.lower().endswith(WEIGHT_SUFFIXES)
 
 
 Listing = Mapping[str, RemoteFile]
@@ -187,6 +189,8 @@ def _shards(repo: str, index: RemoteFile, listing: Listing, content: bytes) -> l
         raise HubError(f"{repo}: {index.path} is no shard index ({type(error).__name__}: {error})") from error
     if missing:
         raise HubError(f"{repo}: {index.path} names {', '.join(missing)}, which the repo does not have")
+    if odd := sorted(name for name in names if not name.endswith(WEIGHT_SUFFIXES)):
+        raise HubError(f"{repo}: {index.path} names {', '.join(odd)}, which are no weights")
     return [listing[name] for name in sorted(names)]
 
 

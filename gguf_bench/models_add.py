@@ -110,6 +110,8 @@ def _own(path: Path, progress: Progress) -> Path:
     if path != shipped_catalog() or path.parent == Path.cwd():
         return path
     target = config_folder() / path.name
+    if target.exists():
+        raise CatalogError(f"{path} comes with the program and stays as it is", hint=f"say --models {target}, your own")
     with written_whole(target) as partial:
         shutil.copyfile(path, partial)
     progress.say(f"copied the models.yaml that comes with the program to {target}, which is used from now on")

@@ -97,12 +97,14 @@ def _on_hub(spec: ModelSpec, locked: Locked, progress: Progress) -> Checked:
     found = Checked(model=spec.key, source=name, locked_commit=lock)
     try:
         seen = hub.preview(spec, commit=lock, progress=progress)
+    except hub.CommitGone as error:
+        return replace(found, exists=True, problem=error.message, way_out=error.hint)
     except hub.HubAway:
         raise
     except (TokenMissing, LicenceNotAccepted) as error:
         return replace(found, exists=True, gated=True, accepted=False, problem=error.message, way_out=error.hint)
     except GgufBenchError as error:
-        exists = not isinstance(error, RepoNotFound)
+        exists = False if isinstance(error, RepoNotFound) else None
         return replace(found, exists=exists, problem=error.message, way_out=error.hint)
     found = replace(
         found,

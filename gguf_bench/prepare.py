@@ -158,10 +158,11 @@ def _fetched(
     progress: Progress,
     check: Callable[[Path], None] | None = convert_stage.check,
     outtype: str | None = None,
+    target: Path | None = None,
 ) -> tuple[Path, str | None, str | None]:
     """(folder or first GGUF part, Hub repo, commit). `check` looks at a checkpoint before its weights are fetched.
 
-    With `outtype` there must be room for what it is converted to, besides.
+    With `outtype` there must be room for what it is converted to, besides: at `target`, or in our cache.
     """
     if spec.provider == "openai":
         raise ModelError(f"{spec.key} is served by an endpoint: there is no file of it", hint="compare it instead")
@@ -174,7 +175,7 @@ def _fetched(
     from gguf_bench import hub  # huggingface_hub takes its time to import, and most runs need no Hub
 
     commit = store.locked_commit(str(spec.name), spec.revision)
-    look = None if check is None or _is_ready(spec) else partial(_check_before_weights, spec, check, outtype)
+    look = None if check is None or _is_ready(spec) else partial(_check_before_weights, spec, check, outtype, target)
     pulled = hub.pull(spec, commit=commit, progress=progress, check=look, hashes=store)
     store.lock_commit(pulled.plan.repo, spec.revision, pulled.plan.commit)
     where = pulled.paths[0] if pulled.plan.kind == "gguf" else pulled.folder
@@ -182,7 +183,12 @@ def _fetched(
 
 
 def _check_before_weights(
-    spec: ModelSpec, check: Callable[[Path], None], outtype: str | None, folder: Path, plan: PullPlan
+    spec: ModelSpec,
+    check: Callable[[Path], None],
+    outtype: str | None,
+    target: Path | None,
+    folder: Path,
+    plan: PullPlan,
 ) -> None:
     """Raise CheckpointError, with a ready-made GGUF where the Hub lists one, or DiskSpaceError: too early is cheap."""
     from gguf_bench import hub
@@ -195,7 +201,8 @@ def _check_before_weights(
         raise CheckpointError(error.message, hint=hub.way_out(spec, error.hint)) from error
     if outtype is not None and plan.missing_bytes:
         made_bytes = needs.converted_bytes(folder, plan.weights_bytes, outtype)
-        rooms = [(hub.cache_folder(), plan.missing_bytes), (cache_folder(), made_bytes)]
+        made_in = cache_folder() if target is None else target.parent
+        rooms = [(hub.cache_folder(), plan.missing_bytes), (made_in, made_bytes)]
         require_room(f"pulling and converting {spec.name}", rooms)
 
 
@@ -237,7 +244,7 @@ def _require_checkpoint(spec: ModelSpec, where: Path) -> None:
 
 
 def _converted(spec: ModelSpec, store: Store, outtype: str, target: Path | None, progress: Progress) -> GgufFile:
-    where, repo, commit = _fetched(spec, store, progress, outtype=outtype)
+    where, repo, commit = _fetched(spec, store, progress, outtype=outtype, target=target)
     _require_checkpoint(spec, where)
     checkpoint = Checkpoint(folder=where, repo=repo, commit=commit)
     path = target or convert_stage.target_path(checkpoint, outtype)

@@ -101,6 +101,14 @@ def test_a_key_that_looks_like_something_else_is_quoted(tmp_path: Path, key: str
     assert f'  "{key}":\n' in added(tmp_path, REST, "first", key)
 
 
+@pytest.mark.parametrize("file", ["m[Q4_K_M].gguf", "{m}-Q4_0.gguf", "a]b-Q5_0.gguf", "it's: a #file.gguf", "ä.gguf"])
+def test_a_name_that_yaml_would_read_otherwise_is_quoted(tmp_path: Path, file: str) -> None:
+    path = tmp_path / "models.yaml"
+    path.write_text(REST)
+    after = add_entry(path, "first", "tiny", {"name": "org/tiny", "file": file})
+    assert after.models["tiny"].file == file
+
+
 @pytest.mark.parametrize(
     ("text", "group", "key", "said"),
     [

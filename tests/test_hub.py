@@ -244,6 +244,7 @@ def test_of_a_repo_with_a_base_the_adapter_alone_is_fetched(server: HubServer, t
     [
         (index("model-00009-of-00009.safetensors"), "names model-00009-of-00009.safetensors, which"),
         (index("../../../.bashrc"), "which the repo does not have"),
+        (index("config.json"), "names config.json, which are no weights"),
         ('{"weight_map": ["model.safetensors"]}', "is no shard index"),
         ('{"weight_map": {"layer": {}}}', "is no shard index"),
         ('{"weight_map": {}}', "is no shard index .*weight_map names no files"),
@@ -336,6 +337,32 @@ def test_a_locked_commit_stays_where_its_branch_moves_and_that_is_said(
     by_commit = replace(SPEC, revision=first)
     assert hub.pull(by_commit, commit=first, progress=progress).plan.commit == first
     assert len(progress.lines) == 1, "who names a commit is not told of branches"
+
+
+@pytest.mark.usefixtures("client")
+def test_more_than_the_listed_bytes_are_not_taken(server: HubServer, checkpoint: Path) -> None:
+    """The room was checked for what is listed; whoever serves the file may not fill the disk."""
+    commit = server.add_repo(NAME, checkpoint)
+    files, bigger = server.repos[NAME].files[commit], checkpoint / "bigger"
+    listed = files["model.safetensors"]
+    bigger.write_bytes(listed.local.read_bytes() + bytes(5_000_000))
+    files["model.safetensors"] = replace(listed, local=bigger)
+    with pytest.raises(HubError, match=f"sends more of .* than the {listed.size} bytes it lists"):
+        hub.pull(SPEC)
+    assert all(path.stat().st_size <= listed.size for path in hub.cache_folder().rglob("*") if path.is_file())
+
+
+@pytest.mark.usefixtures("client")
+def test_an_expired_token_does_not_keep_what_is_in_the_cache(
+    server: HubServer, client: Callable[..., None], checkpoint: Path
+) -> None:
+    commit = server.add_repo(NAME, checkpoint)
+    hub.pull(SPEC)
+    client("hf_expired")
+    progress = Recorder()
+    assert hub.pull(SPEC, commit=commit, progress=progress).plan.commit == commit
+    assert "does not know the token" in progress.lines[-1]
+    assert "from the cache" in progress.lines[-1]
 
 
 @pytest.mark.usefixtures("client")
@@ -787,7 +814,7 @@ def test_the_delay_a_server_asks_for_is_kept(
     server.fail(429, "/api/models", ratelimit='"api";r=0;t=55')
     server.fail(503, "config.json", retry_after="2")
     server.fail(503, "tokenizer.json", retry_after=format_datetime(datetime.now(UTC) + timedelta(seconds=40)))
-    server.fail(503, "model.safetensors", retry_after="soon")
+    server.fail(503, "model.safetensors", retry_after="Wed, 21 Oct 99999999999999999999 07:28:00 GMT")
     hub.pull(SPEC)
     assert waits[:3] == [7, 55, 2]
     assert 30 < waits[3] <= 40

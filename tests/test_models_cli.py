@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from huggingface_hub import constants
 
+from gguf_bench import hub, prepare
 from gguf_bench.catalog import load_catalog, shipped_catalog
 from gguf_bench.cli.commands import cli
 from gguf_bench.hub import patience
@@ -176,6 +177,11 @@ def test_the_file_that_comes_with_the_program_is_copied_first(
     assert shipped_catalog().read_bytes() == shipped
     assert "base" in load_catalog(own).models
     assert str(own) in run("models", "list").stderr
+    mine = own.read_bytes()
+    again = run("--models", str(shipped_catalog()), "models", "add", "bank/base")
+    assert again.exit_code == 1
+    assert f"say --models {own}" in " ".join(again.stderr.split())
+    assert own.read_bytes() == mine, "the user's own file is not replaced"
 
 
 @pytest.mark.parametrize(
@@ -282,6 +288,23 @@ def test_what_is_locked_is_what_is_checked(
     assert "bank/base@main has moved since it was first pulled" in done.stderr
 
 
+def test_a_lost_commit_is_one_row_of_the_report(
+    server: HubServer, run: Run, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    first = server.add_repo("bank/base", folders["base"])
+    store = Store(tmp_path / "results.db")
+    store.lock_commit("bank/base", None, first)
+    store.close()
+    server.add_repo("bank/base", folders["odd"])
+    del server.repos["bank/base"].files[first]  # its history was rewritten
+    server.add_repo("bank/other", folders["base"])
+    done = run("models", "check", "bank/base", "bank/other", "--json")
+    gone, other = json.loads(done.stdout)
+    assert done.exit_code == 3
+    assert f"the Hub has bank/base@{first} no more" in gone["problem"]
+    assert (other["exists"], other["problem"]) == (True, "")
+
+
 def test_a_hub_that_is_away_says_nothing_of_models(
     server: HubServer, run: Run, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +345,16 @@ def test_the_disk_must_hold_what_is_made_of_it_too(
     assert "pulling and converting bank/base needs" in done.stderr
     assert "model.safetensors" not in server.fetched()
     assert run("pull", "bank/base").exit_code == 0
+
+
+def test_the_room_that_counts_is_where_the_file_is_written(
+    server: HubServer, run: Run, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    server.add_repo("bank/base", folders["base"])
+    asked: list[Path] = []
+    monkeypatch.setattr(prepare, "require_room", lambda what, needs: asked.extend(folder for folder, _ in needs))
+    assert run("convert", "bank/base", "-o", str(tmp_path / "large disk" / "m.gguf")).exit_code == 0
+    assert asked == [hub.cache_folder(), tmp_path / "large disk"]
 
 
 def test_pull_takes_a_revision(server: HubServer, run: Run, models: Path, folders: dict[str, Path]) -> None:

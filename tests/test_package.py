@@ -106,6 +106,8 @@ def test_shards_in_order_beside_the_first(tmp_path: Path) -> None:
 def test_split_names() -> None:
     assert split_name("Q4_0/m-00002-of-00010.gguf") == ("Q4_0/m", 2, 10)
     assert split_name("m-2-of-10.gguf") is None
+    assert split_name("m-00001-of-00000.gguf") is None, "no part of nothing"
+    assert split_name("m-00003-of-00002.gguf") is None
     assert split_name("m.gguf") is None
 
 

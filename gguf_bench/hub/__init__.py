@@ -20,10 +20,11 @@ from gguf_bench.hub.access import cache_folder, find_token, reachable
 from gguf_bench.hub.cached import CachedRevision, Interrupted, cached_revisions, free, interrupted_downloads
 from gguf_bench.hub.pulling import Preview, Pulled, PullPlan, look, plan, preview, pull, way_out
 from gguf_bench.hub.ready import ready_made
-from gguf_bench.hub.repo import Found, Hashes, HubAway
+from gguf_bench.hub.repo import CommitGone, Found, Hashes, HubAway
 
 __all__ = [
     "CachedRevision",
+    "CommitGone",
     "Found",
     "Hashes",
     "HubAway",

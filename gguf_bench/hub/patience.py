@@ -59,7 +59,7 @@ def wait_asked_for(response: httpx2.Response) -> float | None:
         return float(asked)
     try:
         until = parsedate_to_datetime(asked)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 

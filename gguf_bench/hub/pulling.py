@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gguf_bench.errors import HubError, LicenceNotAccepted, RepoNotFound, TokenMissing
+from gguf_bench.errors import HubError
 from gguf_bench.hub.access import cache_folder
 from gguf_bench.hub.ready import ready_made
 from gguf_bench.hub.repo import Found, Hashes, HubAway, Repo
@@ -73,9 +73,10 @@ def preview(spec: ModelSpec, *, commit: str | None = None, progress: Progress = 
         if found.facts.gated:
             repo.require_access()
         kind, files = _chosen(repo, spec, found)
-        for file in files:
-            if not file.is_weights:
-                repo.fetch(file, found.commit)
+        early = [file for file in files if not file.is_weights]
+        require_free_space(f"looking at {repo.name}", cache_folder(), sum(file.size_bytes for file in early))
+        for file in early:
+            repo.fetch(file, found.commit)
     return Preview(_planned(repo, found.commit, kind, files), found.facts, repo.snapshot(found.commit))
 
 
@@ -134,7 +135,7 @@ def _plan(repo: Repo, spec: ModelSpec) -> PullPlan:
     except HubAway as away:
         commit, kind, files = _cached_choice(repo, spec, away)
         repo.progress.say(f"{away.message}; using {repo.name}@{commit[:7]} from the cache")
-    except (RepoNotFound, TokenMissing, LicenceNotAccepted) as refused:
+    except HubError as refused:
         # What was pulled once and has scores can be used again, though its owner has taken it from the Hub since.
         cached = _cached(repo, spec) if repo.locked else None
         if cached is None:

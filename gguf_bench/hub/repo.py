@@ -47,6 +47,10 @@ class HubAway(HubError):
     """The Hub could not be reached, or only answers that it is busy or broken: what the cache has may do."""
 
 
+class CommitGone(HubAway):
+    """The Hub answers, but has the commit no more at which a repo is locked."""
+
+
 class Hashes(Protocol):
     """Remembers the sha256 of files until their size or time changes. A Store is one."""
 
@@ -178,7 +182,7 @@ class Repo:
         try:
             locked = self._ask(self.locked)
         except RevisionNotFoundError as error:
-            raise HubAway(
+            raise CommitGone(
                 f"the Hub has {self.name}@{self.locked} no more, at which {what} is locked",
                 hint=f"{self.name}@{now.commit} is what it has now" if now else "",
             ) from error
@@ -279,7 +283,7 @@ class Repo:
         begun_again = False
         while (have := partial.stat().st_size) < file.size_bytes:
             try:
-                self._append(url, partial, have, bar)
+                self._append(file, url, partial, have, bar)
             except (HfHubHTTPError, httpx2.TransportError) as error:
                 if have and not begun_again and _is_refused_range(error):
                     self.progress.say(f"the Hub does not go on with {file.path} from byte {have}: it is begun again")
@@ -294,8 +298,8 @@ class Repo:
                 if partial.stat().st_size <= have:
                     raise HubError(f"the Hub sends nothing of {self.name}/{file.path} after byte {have}")
 
-    def _append(self, url: str, partial: Path, have: int, bar: Bar) -> None:
-        """Add to `partial` what the Hub sends of the file from byte `have` on.
+    def _append(self, file: RemoteFile, url: str, partial: Path, have: int, bar: Bar) -> None:
+        """Add to `partial` what the Hub sends of the file from byte `have` on, and no more than the file has.
 
         The session follows redirects to the storage host, and sends the token to the Hub's own origin only.
         """
@@ -309,9 +313,16 @@ class Repo:
             hf_raise_for_status(response)
             resumes = have > 0 and response.status_code == httpx2.codes.PARTIAL_CONTENT
             if have and not resumes:
+                if response.headers.get("Content-Length", str(file.size_bytes)) != str(file.size_bytes):
+                    raise HubError(f"the Hub sends something else than {self.name}/{file.path}", hint="try again later")
                 bar.advance(-have)
             with partial.open("ab" if resumes else "wb") as out:
                 for chunk in response.iter_bytes(CHUNK_BYTES):
+                    if out.tell() + len(chunk) > file.size_bytes:
+                        raise HubError(
+                            f"the Hub sends more of {self.name}/{file.path} than the {file.size_bytes} bytes it lists",
+                            hint="try again later; what came is kept",
+                        )
                     out.write(chunk)
                     bar.advance(len(chunk))
 
