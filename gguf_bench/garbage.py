@@ -18,7 +18,7 @@ from gguf_bench import hub, provenance
 from gguf_bench.errors import ModelError, StoreError
 from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.paths import cache_folder, remove_leftovers
-from gguf_bench.store import Row, Store
+from gguf_bench.store import WHEN_THROUGH, Row, Store
 
 FOLDERS = ("gguf", "imatrix")
 """Of our cache: where what takes room lies."""
@@ -59,10 +59,15 @@ class _Kept:
 
 
 def find(store: Store) -> Garbage:
-    """What can be freed. Raises StoreError while a run is being computed: what it makes has no scores yet."""
-    running = [str(run["id"]) for run in store.runs() if run["status"] == "running"]
-    if running:
-        raise StoreError(f"run {', '.join(running)} is being computed", hint="free what is left when it is through")
+    """What can be freed. Raises StoreError while a run is prepared or computed: what it makes has no scores yet."""
+    if store.is_computing():
+        running = [str(run["id"]) for run in store.runs() if run["status"] == "running"]
+        what = f"run {', '.join(running)} is being computed" if running else "a comparison is being prepared or deleted"
+        raise StoreError(what, hint=WHEN_THROUGH)
+    return _found(store)
+
+
+def _found(store: Store) -> Garbage:
     kept = _kept(store)
     known = store.rows("select path, iif(made_by = 'computed', quant, made_by) as what from artifacts")
     made = {Path(row["path"]): str(row["what"]) for row in known}
@@ -93,22 +98,34 @@ def find(store: Store) -> Garbage:
     )
 
 
-def free(garbage: Garbage, store: Store) -> None:
-    """Delete it. A repo of which a revision goes is no longer locked at it: the next pull takes its branch's newest.
+def free(garbage: Garbage, store: Store) -> int:
+    """Delete what of it can still be freed, and return how many bytes that were; no comparison begins meanwhile.
 
-    Raises HubError, OSError where something cannot be deleted; what was deleted before that is.
+    A repo of which a revision goes is no longer locked at it: the next pull takes its branch's newest. Raises
+    StoreError while a run is prepared or computed, HubError, OSError where something cannot be deleted; what was
+    deleted before that is.
     """
-    for path in garbage.files:
-        path.unlink(missing_ok=True)
-        remove_leftovers(path)
-        for folder in path.parents:
-            if folder == cache_folder():
-                break
-            with suppress(OSError):  # other files are in it
-                folder.rmdir()
-    hub.free(garbage.revisions, garbage.downloads)
-    for revision in garbage.revisions:
-        store.unlock_commit(revision.repo, revision.commit)
+    with store.no_run_lock():
+        still = _found(store)
+        was_shown = {one.path for one in garbage.shown}
+        revisions = [one for one in still.revisions if str(one.folder) in was_shown]
+        for path in still.files:
+            if str(path) in was_shown:
+                _delete(path)
+        hub.free(revisions, [one for one in still.downloads if str(one.path) in was_shown])
+        for revision in revisions:
+            store.unlock_commit(revision.repo, revision.commit)
+    return sum(one.size_bytes for one in still.shown if one.path in was_shown)
+
+
+def _delete(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    remove_leftovers(path)
+    for folder in path.parents:
+        if folder == cache_folder():
+            break
+        with suppress(OSError):  # other files are in it
+            folder.rmdir()
 
 
 def _kept(store: Store) -> _Kept:

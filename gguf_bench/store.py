@@ -22,7 +22,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal, TypeAlias
 
 from gguf_bench.errors import StoreError
 from gguf_bench.migrations import migrations
@@ -608,7 +608,29 @@ class Store:
             try:
                 fcntl.fcntl(file, fcntl.F_OFD_SETLK, _byte_of(key))
             except (BlockingIOError, PermissionError) as error:
+                if _holder(file, _byte_of(key)) == "every run":
+                    raise StoreError("files of the store are being freed", hint="try again in a minute") from error
                 raise StoreError(f"{what} is being computed by another process", hint=way_out) from error
+            yield
+
+    def is_computing(self) -> bool:
+        """Whether anybody holds the lock of a run: a comparison holds it while its files are made, before its row is
+        there."""
+        return self._holder_of(EVERY_RUN) == "a run"
+
+    @contextmanager
+    def no_run_lock(self) -> Iterator[None]:
+        """Held while files are freed: nobody begins a comparison meanwhile.
+
+        Raises StoreError where one is being prepared, computed or deleted, or files are being freed by another.
+        """
+        with ExitStack() as stack:
+            with explained(self.path):
+                file = stack.enter_context(self._lock_path.open("ab"))
+            try:
+                fcntl.fcntl(file, fcntl.F_OFD_SETLK, EVERY_RUN)
+            except (BlockingIOError, PermissionError) as error:
+                raise StoreError("a comparison is being prepared, computed or deleted", hint=WHEN_THROUGH) from error
             yield
 
     @property
@@ -617,15 +639,32 @@ class Store:
 
     def _is_locked(self, key: str) -> bool:
         """Whether somebody holds the lock, without taking it: that would keep away who wants it at this moment."""
+        return self._holder_of(_byte_of(key)) == "a run"
+
+    def _holder_of(self, lock: bytes) -> Holder:
         if not self._lock_path.exists():
-            return False
+            return "nobody"
         with explained(self.path), self._lock_path.open("rb") as file:
-            found = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _byte_of(key))
-        return int(struct.unpack(FLOCK, found)[0]) != fcntl.F_UNLCK
+            return _holder(file, lock)
 
 
 FLOCK = "hhqqi0q"
 """The system's struct flock: l_type, l_whence, l_start, l_len, l_pid."""
+
+EVERY_RUN = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+"""The lock on every byte of a file, however long."""
+
+WHEN_THROUGH = "free what is left when it is through"
+
+Holder: TypeAlias = Literal["nobody", "a run", "every run"]
+
+
+def _holder(file: IO[bytes], lock: bytes) -> Holder:
+    """What keeps `lock` from being taken: the lock of one run, or that of all of them (whose l_len is 0)."""
+    kind, _, _, length, _ = struct.unpack(FLOCK, fcntl.fcntl(file, fcntl.F_OFD_GETLK, lock))
+    if kind == fcntl.F_UNLCK:
+        return "nobody"
+    return "a run" if length else "every run"
 
 
 def _byte_of(key: str) -> bytes:

@@ -7,8 +7,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -56,12 +58,18 @@ def made(
     path = cache_folder() / "gguf" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(name)
-    sha256 = store.sha256([path])
+    parents = {} if parent is None else {"parent": parent}
+    return recorded(store, [path], made_by, repo=repo, **parents, **more)
+
+
+def recorded(store: Store, paths: Sequence[Path], made_by: str, *, repo: str | None = None, **more: str) -> str:
+    """The file of these parts, in the store; its sha256."""
+    sha256 = store.sha256(paths)
     gguf = GgufFile(
-        path=path,
-        shard_paths=(path,),
+        path=paths[0],
+        shard_paths=tuple(paths),
         sha256=sha256,
-        size_bytes=len(name),
+        size_bytes=sum(path.stat().st_size for path in paths),
         quant="Q4_0",
         bits_per_weight=4.5,
         n_params=1,
@@ -71,8 +79,22 @@ def made(
         commit=more.get("commit"),
     )
     made_with = {"options": {"imatrix": more["imatrix"]}} if "imatrix" in more else {}
-    store.save_artifact(gguf, made_by=made_by, made_with=made_with, parent_sha256=parent)
+    store.save_artifact(gguf, made_by=made_by, made_with=made_with, parent_sha256=more.get("parent"))
     return sha256
+
+
+@contextmanager
+def held(lock: Path) -> Iterator[None]:
+    """Another process holds the lock, as one does that fetches."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    script = "import sys, filelock\nwith filelock.FileLock(sys.argv[1]): print('held', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        yield
+        holder.communicate("\n")
 
 
 def scored(store: Store, sha256: str, status: str = "finished", run_status: str = "finished") -> int:
@@ -176,17 +198,10 @@ def test_a_download_that_was_broken_off_goes_unless_somebody_is_at_it(
     found = garbage.find(store)
     assert [(one.what, one.size_bytes) for one in found.shown] == [("interrupted download", 500)]
 
-    lock = hub.cache_folder() / ".locks" / "models--bank--used" / f"{etag}.lock"
-    script = "import sys, filelock\nwith filelock.FileLock(sys.argv[1]): print('held', flush=True); input()"
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
+    with held(hub.cache_folder() / ".locks" / "models--bank--used" / f"{etag}.lock"):
         assert garbage.find(store).shown == []
         garbage.free(found, store)
         assert ours.exists()
-        holder.communicate("\n")
     garbage.free(found, store)
     assert not ours.exists()
     assert len(list(blobs.glob("*.incomplete"))) == 1
@@ -197,6 +212,51 @@ def test_nothing_is_freed_while_a_run_is_computed(store: Store) -> None:
     run_id = scored(store, made(store, "used.gguf", "converted"), run_status="running")
     with store.run_lock(RUN["key"].rjust(12, "0")), pytest.raises(StoreError, match=f"run {run_id} is being computed"):
         garbage.find(store)
+
+
+def test_nothing_is_freed_while_a_comparison_is_prepared(store: Store) -> None:
+    """It has no run yet, and may be about to use what has no scores."""
+    made(store, "spare.gguf", "converted")
+    found = garbage.find(store)
+    with store.run_lock("a" * 64):
+        with pytest.raises(StoreError, match="a comparison is being prepared"):
+            garbage.find(store)
+        with pytest.raises(StoreError, match="a comparison is being prepared"):
+            garbage.free(found, store)
+    assert names(garbage.find(store)) == ["spare.gguf"]
+
+
+def test_what_came_into_use_since_it_was_listed_stays(store: Store) -> None:
+    used = made(store, "used.gguf", "quantized")
+    made(store, "spare.gguf", "quantized")
+    found = garbage.find(store)
+    scored(store, used)
+    made(store, "fresh.gguf", "quantized")
+    assert garbage.free(found, store) == len("spare.gguf")
+    left = sorted(path.name for path in (cache_folder() / "gguf").iterdir())
+    assert left == ["fresh.gguf", "used.gguf"], "what was never listed stays, too"
+
+
+def test_no_comparison_begins_while_files_are_freed(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(store, "spare.gguf", "converted")
+    killed = scored(store, made(store, "used.gguf", "converted"), run_status="running")
+    other = Store(tmp_path / "results.db")
+    freed = hub.free
+    seen = []
+
+    def watched(*arguments: Any) -> None:
+        with pytest.raises(StoreError, match="files of the store are being freed"), other.run_lock("a" * 64):
+            pass
+        seen.append(other.run(killed)["status"])
+        freed(*arguments)
+
+    monkeypatch.setattr(hub, "free", watched)
+    garbage.free(garbage.find(store), store)
+    assert seen == ["interrupted"], "no run is computed meanwhile"
+    with other.run_lock("a" * 64):
+        other.close()
 
 
 def test_what_cannot_be_deleted_is_said(

@@ -44,5 +44,7 @@ def gc(state: State, dry_run: bool, yes: bool, as_json: bool) -> None:
             raise click.UsageError("there is no terminal to ask at; --yes frees without asking")
         if not click.confirm(f"Free {size} for good?", err=True):
             raise GgufBenchError("nothing was freed")
-    garbage.free(found, store)
-    click.echo(f"freed {size}", err=True)
+    freed = garbage.free(found, store)
+    click.echo(f"freed {size_in_words(freed)}", err=True)
+    if freed < found.size_bytes:
+        click.echo("the rest stays: it was needed, or gone, by the time it was to be freed", err=True)
