@@ -233,7 +233,7 @@ def written_whole(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise ConversionError(f"{target.parent} cannot be made a folder ({error.strerror})") from error
     for leftover in target.parent.glob(f".{target.name}.*.partial"):
-        with suppress(OSError), leftover.open("rb") as file:
+        with suppress(OSError), leftover.open("r+b") as file:  # NFS locks only what is open for writing
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             leftover.unlink()
     partial, held = _locked_partial(target)

@@ -64,7 +64,7 @@ def written_whole(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_beside(target: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `target`, for what is needed until that is written; it goes with the block.
+    """Yield a folder beside `target`, for what is needed until that is written; it goes with the block.
 
     One that `kill -9` leaves behind goes as a partial file does, which a folder of the system's for temporary files,
     whose name nobody knows any more, would not.
@@ -85,7 +85,11 @@ def _partial(target: Path, make: Callable[[Path], None]) -> Iterator[Path]:
     while held is None:
         partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
         make(partial)
-        held = _locked(partial)
+        try:
+            held = _locked(partial)
+        except BaseException:
+            _remove(partial)
+            raise
     try:
         yield partial
     finally:
@@ -93,26 +97,44 @@ def _partial(target: Path, make: Callable[[Path], None]) -> Iterator[Path]:
 
 
 def _locked(partial: Path) -> int | None:
-    """Its descriptor; None where another writer of the same took it for a leftover before it was locked."""
+    """A descriptor of its lock; None where another writer of the same took it for a leftover before it was locked."""
     try:
-        held = os.open(partial, os.O_RDONLY)
+        held = _opened_to_lock(partial)
     except FileNotFoundError:
         return None
-    fcntl.flock(held, fcntl.LOCK_EX)
-    if partial.exists():
-        return held
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if partial.exists():
+            return held
+    except BaseException:
+        os.close(held)
+        raise
     os.close(held)
     return None
+
+
+def _opened_to_lock(partial: Path) -> int:
+    """The file itself, or one within the folder, open for writing: NFS locks nothing else."""
+    if partial.is_dir():
+        return os.open(partial / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    return os.open(partial, os.O_RDWR)
+
+
+def _remove(partial: Path) -> None:
+    if partial.is_dir():
+        shutil.rmtree(partial, ignore_errors=True)
+    else:
+        partial.unlink(missing_ok=True)
 
 
 def remove_leftovers(target: Path) -> None:
     """Remove the partial files and folders of `target` whose writers are gone, the converters' own among them."""
     for leftover in target.parent.glob(f".{target.name}.*.partial"):
         with suppress(OSError):
-            held = os.open(leftover, os.O_RDONLY)
+            held = _opened_to_lock(leftover)
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+                _remove(leftover)
             finally:
                 os.close(held)
 

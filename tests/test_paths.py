@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -150,3 +153,35 @@ def test_without_a_home_a_path_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("HOME")
     monkeypatch.setattr("pwd.getpwuid", unknown)
     assert paths.from_home("~/x") == Path("~/x")
+
+
+@pytest.mark.parametrize("way", [*WRITERS.values(), paths.folder_beside])
+def test_what_is_locked_is_open_for_writing(
+    way: Callable[[Path], AbstractContextManager[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS, where home folders of clusters are, refuses an exclusive lock of anything else (flock(2))."""
+
+    def as_on_nfs(held: int, operation: int, lock: Any = fcntl.flock) -> None:
+        if fcntl.fcntl(held, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        lock(held, operation)
+
+    monkeypatch.setattr(fcntl, "flock", as_on_nfs)
+    target = tmp_path / "x.gguf"
+    left = tmp_path / ".x.gguf.0000.partial"
+    left.mkdir() if way is paths.folder_beside else left.touch()
+    with way(target) as partial:
+        assert not left.exists()
+        assert partial.exists()
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_a_lock_that_is_refused_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(held: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    for way in (paths.written_whole, paths.folder_beside):
+        with pytest.raises(OSError, match="No locks"), way(tmp_path / "x.gguf"):
+            raise AssertionError("never here")
+    assert list(tmp_path.iterdir()) == []
