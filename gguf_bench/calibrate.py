@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,11 +144,11 @@ def _costs(
     identity = [machine, subject.header.shape_key, work.size, work.sampled_tokens, CHOICES, subject.settings]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     remembered = cache_folder() / "calibration" / f"{key}.json"
-    if remembered.exists():
+    with suppress(OSError, ValueError, KeyError, TypeError):
         return list(json.loads(remembered.read_text())["seconds"])
     costs = _measured(subject, work, progress, on_child)
     if costs:
-        with written_whole(remembered) as partial:
+        with suppress(OSError), written_whole(remembered) as partial:  # a full cache is no reason to stop
             partial.write_text(json.dumps({"choices": CHOICES, "seconds": costs, "model": subject.header.name}))
     return costs
 
