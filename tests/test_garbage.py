@@ -177,6 +177,19 @@ def test_a_moved_branch_leaves_only_what_is_locked_and_scored(server: HubServer,
     assert sorted(path.read_text() for path in (folder / "blobs").iterdir()) == ["old", "{}"]
 
 
+def test_a_commit_that_two_repos_have_goes_from_the_one_only(server: HubServer, store: Store, tmp_path: Path) -> None:
+    """Four times, since which of two repos huggingface_hub takes first is chance."""
+    for number in range(4):
+        old, new = f"old/m{number}", f"new/m{number}"
+        commit = pulled(server, store, old, f"w{number}", tmp_path / old)
+        assert pulled(server, store, new, f"w{number}", tmp_path / new) == commit
+        scored(store, made(store, f"m{number}.gguf", "converted", repo=old, commit=commit))
+    found = garbage.find(store)
+    assert {one.repo for one in found.revisions} == {f"new/m{number}" for number in range(4)}
+    garbage.free(found, store)
+    assert {one.repo for one in hub.cached_revisions()} == {f"old/m{number}" for number in range(4)}
+
+
 def test_what_other_tools_keep_in_the_hub_cache_is_not_looked_at(
     server: HubServer, store: Store, tmp_path: Path
 ) -> None:

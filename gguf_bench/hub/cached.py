@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import Timeout
-from huggingface_hub import HFCacheInfo, scan_cache_dir
+from huggingface_hub import CachedRepoInfo, DeleteCacheStrategy, HFCacheInfo, scan_cache_dir
 from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # exported lazily
 
 from gguf_bench.errors import HubError
@@ -47,8 +47,7 @@ def cached_revisions() -> list[CachedRevision]:
             folder=revision.snapshot_path,
             size_bytes=revision.size_on_disk,
         )
-        for repo in _scanned().repos
-        if repo.repo_type == "model"
+        for repo in _repos(_scanned())
         for revision in repo.revisions
     ]
     return sorted(found, key=lambda revision: (revision.repo, revision.commit))
@@ -68,8 +67,10 @@ def free(revisions: Collection[CachedRevision], downloads: Sequence[Interrupted]
     for download in downloads:
         if _is_idle(download.path):
             download.path.unlink(missing_ok=True)
-    if revisions:
-        _scanned().delete_revisions(*(revision.commit for revision in revisions)).execute()
+    scan = _scanned()
+    for repo in _repos(scan):
+        if commits := [revision.commit for revision in revisions if revision.repo == repo.repo_id]:
+            _deletion(scan, repo, commits).execute()
     if left := [str(revision.folder) for revision in revisions if revision.folder.exists()]:
         raise HubError(f"{', '.join(left)} could not be deleted", hint="is it yours? see its owner and mode")
 
@@ -79,6 +80,15 @@ def _scanned() -> HFCacheInfo:
     if not folder.is_dir():
         return HFCacheInfo(size_on_disk=0, repos=frozenset(), incomplete_files=frozenset(), warnings=[])
     return scan_cache_dir(folder)
+
+
+def _repos(scan: HFCacheInfo) -> list[CachedRepoInfo]:
+    return [repo for repo in scan.repos if repo.repo_type == "model"]
+
+
+def _deletion(scan: HFCacheInfo, repo: CachedRepoInfo, commits: Sequence[str]) -> DeleteCacheStrategy:
+    """Of these revisions of this repo: of several repos that have a commit, huggingface_hub takes the first it sees."""
+    return replace(scan, repos=frozenset({repo})).delete_revisions(*commits)
 
 
 def _is_idle(partial: Path) -> bool:
