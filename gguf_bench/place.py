@@ -31,13 +31,17 @@ class Place(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What one contender is to be asked: the documents `missing`, of all that the run has."""
+    """What one contender is to be asked: the documents `missing`, of all that the run has.
+
+    `n_ctx` is the context that fits all of them, once it is known.
+    """
 
     contender_id: int
     spec: ModelSpec
     file: GgufFile
     settings: Settings
     missing: tuple[str, ...]
+    n_ctx: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,15 +27,17 @@ def run(
     settings: Settings,
     *,
     missing: Collection[str] | None = None,
+    n_ctx: int | None = None,
     progress: Progress = SILENT,
     on_child: Callable[[Child], object] | None = None,
 ) -> Iterator[Loaded | Answer | Finished]:
     """Ask `gguf` `messages` (document id -> user message), or those of them that are `missing`, greedily.
 
-    Yields Loaded, then an Answer a document as soon as it is there, then Finished. A prompt longer than the context
-    is answered `over_context`, before any other is asked. Leaving the iterator early ends
-    the child. `on_child` gets each child that is started, which another thread may close: that ends the run with
-    ChildDied. Raises ModelError with the child's reason, ChildDied where it was killed.
+    `n_ctx` is the context that fits all of `messages`, where an earlier run of the same has told: only those that are
+    missing are tokenized then. Yields Loaded, then an Answer a document as soon as it is there, then Finished. A prompt
+    longer than the context is answered `over_context`, before any other is asked. Leaving the iterator early ends the
+    child. `on_child` gets each child that is started, which another thread may close: that ends the run with ChildDied.
+    Raises ModelError with the child's reason, ChildDied where it was killed.
     """
     job = {
         "job": "run",
@@ -43,6 +45,7 @@ def run(
         "adapter": str(gguf.adapter.path) if gguf.adapter else None,
         "prompts": list(messages.items()),
         "missing": list(messages if missing is None else missing),
+        "n_ctx": n_ctx,
         "samples": _samples(task),
         "settings": asdict(settings),
         "template_kwargs": dict(settings.template_kwargs),

@@ -383,19 +383,24 @@ class _Prepared:
 
 
 def _prepare(job: Job, emit: Emit, plan: Plan) -> _Prepared:
-    settings = job["settings"]
+    settings, n_ctx = job["settings"], job.get("n_ctx")
     started = time.monotonic()
     model = _load(job, emit, plan)
     load_seconds = time.monotonic() - started
     maker = PromptMaker(model, job["template_kwargs"])
     limit = min(model.context_train, job["context"] or model.context_train) - settings["max_answer_tokens"]
-    prompts = [(document_id, maker.tokens(message)) for document_id, message in job["prompts"]]
+    wanted = None if n_ctx is None else set(job["missing"])
+    prompts = [
+        (document_id, maker.tokens(message))
+        for document_id, message in job["prompts"]
+        if wanted is None or document_id in wanted
+    ]
     asked = [(document_id, tokens) for document_id, tokens in prompts if len(tokens) <= limit]
     longest = max((len(tokens) for _, tokens in asked), default=0)
     started = time.monotonic()
     return _Prepared(
         model=model,
-        context=Context(model, _layout(settings, longest + settings["max_answer_tokens"]), beat=_Beat(emit)),
+        context=Context(model, _layout(settings, n_ctx or longest + settings["max_answer_tokens"]), beat=_Beat(emit)),
         grammar=Grammar(model, job["grammar"]) if job["grammar"] else None,
         load_seconds=load_seconds + time.monotonic() - started,
         prefix=_shared_prefix(maker.tokens(message) for message in job["samples"]),
@@ -440,7 +445,9 @@ def _cache_shape(job: Job, model: Model) -> CacheShape:
     """
     context = min(model.context_train, job["context"] or model.context_train)
     settings: Mapping[str, Any] = job["settings"] if "prompts" in job else ALONE | {"n_threads": 1}
-    if "prompts" in job:
+    if job.get("n_ctx"):
+        context = job["n_ctx"]
+    elif "prompts" in job:
         maker, limit = PromptMaker(model, job["template_kwargs"]), context - settings["max_answer_tokens"]
         longest = sorted((message for _, message in job["prompts"]), key=len)[-8:]
         lengths = [length for message in longest if (length := len(maker.tokens(message))) <= limit]

@@ -54,9 +54,13 @@ class Needs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of it, and what the user is to hear. `choice` is that of `measure`, `part` that of `answer`."""
+    """What came of it, and what the user is to hear. `choice` is that of `measure`, `part` that of `answer`.
+
+    `unfit` is why this worker cannot, where that is not the model's affair: its disk is full, say.
+    """
 
     part: Part | None = None
+    unfit: ModelError | None = None
     choice: Choice | None = None
     said: tuple[str, ...] = ()
 
@@ -81,6 +85,9 @@ def answer(order: Order) -> Outcome | Needs:
         paths = [files.found(file, watch) for file in order.files]
         if lacking := tuple(file for file, there in zip(order.files, paths, strict=True) if there is None):
             return Needs(files=lacking, said=tuple(watch.said))
+    except (GgufBenchError, OSError) as error:
+        return Outcome(unfit=_plain(error), said=tuple(watch.said))
+    try:
         part = _asked(order, messages, [there for there in paths if there is not None], watch)
     except (GgufBenchError, OSError) as error:
         part = Part(contender_id=order.cell.question.contender_id, failure=_plain(error))
@@ -100,6 +107,7 @@ def _asked(order: Order, messages: Mapping[str, str], paths: Sequence[Sequence[P
             for event in run_stage.run(
                 *(gguf, question.spec, TASKS[order.task], messages, question.settings),
                 missing=order.cell.documents,
+                n_ctx=question.n_ctx,
                 progress=watch,
                 on_child=watch.on_child,
             ):

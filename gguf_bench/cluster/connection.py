@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from typing import Any
 
@@ -16,7 +16,7 @@ from gguf_bench.errors import ClusterError, one_line
 from gguf_bench.progress import Progress
 
 CONNECT_SECONDS = 20
-CLOSE_SECONDS = 1
+CLOSE_SECONDS, INTERRUPTED_CLOSE_SECONDS = 30, 1
 """An interrupt leaves little more; a client that just goes away leaves nothing behind either."""
 
 NO_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
@@ -61,10 +61,8 @@ def _local(n_workers: int) -> Iterator[LocalCluster]:
             )
         except (OSError, RuntimeError, TimeoutError) as error:
             raise ClusterError(f"{n_workers} local workers could not be started: {one_line(str(error))}") from error
-        try:
+        with _closing(cluster):
             yield cluster
-        finally:
-            cluster.close(timeout=CLOSE_SECONDS)
 
 
 @contextmanager
@@ -77,10 +75,20 @@ def _client(address: str | LocalCluster) -> Iterator[Client]:
             f"no scheduler answers at {address}: {one_line(str(error))}",
             hint="is `dask scheduler` running there, and does the address say tcp or tls as its own log does?",
         ) from error
-    try:
+    with _closing(client):
         yield client
+
+
+@contextmanager
+def _closing(one: Client | LocalCluster) -> Iterator[None]:
+    """Close it behind the block. What takes too long ends with this process; the comparison is stored all the same."""
+    seconds = INTERRUPTED_CLOSE_SECONDS
+    try:
+        yield
+        seconds = CLOSE_SECONDS
     finally:
-        client.close(timeout=CLOSE_SECONDS)
+        with suppress(TimeoutError):
+            one.close(timeout=seconds)
 
 
 def _security(address: str) -> Security:

@@ -138,6 +138,8 @@ class _Sitting:
             while not self._sharing.is_through:
                 for address in await self._workers.present() - self._serving.keys() - self._workers.left_out:
                     self._serving[address] = asyncio.create_task(self._serve(address))
+                for part in self._sharing.without(await self._workers.present() - self._workers.left_out):
+                    self._take(part)
                 if self._serving:
                     n_idle = 0
                     await asyncio.wait(
@@ -168,9 +170,14 @@ class _Sitting:
             except WorkerLost:
                 self._workers.forget(address)
                 self._tell(f"worker {address} was lost; what it was at is computed again")
-                self._take(self._sharing.lost(cell))
+                self._take(self._sharing.lost(cell, is_gone=address not in await self._workers.present()))
                 return
-            self._take(self._sharing.done(cell, came))
+            if isinstance(came, ModelError):
+                self._tell(f"WARNING: worker {address} cannot answer for {cell.question.spec.key}: {came}")
+                self._sharing.unfit(cell, address, came)
+                self._take(None)
+            else:
+                self._take(self._sharing.done(cell, came, address))
 
     def _take(self, part: Part | None) -> None:
         """Hand on what counts, and wake those that wait for a cell."""
@@ -182,20 +189,31 @@ class _Sitting:
     async def _next(self, address: str) -> Cell | None:
         """A cell as soon as there is one; None when there will be none."""
         while not self._sharing.is_through:
+            if address not in await self._workers.present():  # while it waited
+                return None
+            changed = self._changed
             if (cell := self._sharing.next(address, len(self._serving))) is not None:
                 return cell
-            await self._changed.wait()
+            await changed.wait()
         return None
 
-    async def _computed(self, cell: Cell, address: str) -> Part:
+    async def _computed(self, cell: Cell, address: str) -> Part | ModelError:
+        """What came of the cell, or why this worker cannot compute it."""
         question = cell.question
         try:
-            order = Order(cell=cell, task=self._task, run=self._run, files=await self._files_of(question))
+            wanted = await self._files_of(question)
+        except (ModelError, OSError) as error:
+            failure = error if isinstance(error, ModelError) else ModelError(str(error))
+            return Part(contender_id=question.contender_id, failure=failure)
+        try:
+            order = Order(cell=cell, task=self._task, run=self._run, files=wanted)
             outcome = await self._sender.done_by(address, self._answer, (order,), self._tell)
         except ModelError as error:
-            return Part(contender_id=question.contender_id, failure=error)
-        except OSError as error:
+            return error
+        except OSError as error:  # of the file that is sent
             return Part(contender_id=question.contender_id, failure=ModelError(str(error)))
+        if outcome.unfit is not None:
+            return outcome.unfit
         assert outcome.part is not None
         return outcome.part
 

@@ -52,10 +52,9 @@ class Sender:
         Raises ModelError with the reason where it cannot be received, OSError where it cannot be read, WorkerLost.
         """
         host = self._workers.alike[address].host
-        async with self._turns[host, file.parts[0].sha256]:
-            if await self._workers.on(address, cell.lacks, file):
-                async with self._transfers:
-                    await self._send(file, address)
+        async with self._turns[host, file.parts[0].sha256], self._transfers:
+            if await self._workers.on(address, cell.lacks, file):  # hosts may share a disk
+                await self._send(file, address)
 
     async def _send(self, file: Wanted, address: str) -> None:
         transfer = secrets.token_hex(8)

@@ -6,7 +6,7 @@ Pure: it knows workers by name only, and nothing of Dask.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from gguf_bench.errors import ModelError
@@ -31,7 +31,10 @@ class Cell:
 
 @dataclass(slots=True)
 class _Contender:
-    """What is left of a question: documents `waiting`, cells to be computed `again`, and cells `at_work`."""
+    """What is left of a question: documents `waiting`, cells to be computed `again`, and cells `at_work`.
+
+    `unfit` are workers that cannot answer it, and why.
+    """
 
     question: Question
     position: int
@@ -39,6 +42,7 @@ class _Contender:
     again: list[Cell] = field(default_factory=list)
     at_work: int = 0
     gpu_layers: int | None = None
+    unfit: dict[str, ModelError] = field(default_factory=dict)
     has_failed: bool = False
 
     @property
@@ -47,7 +51,7 @@ class _Contender:
 
 
 class Sharing:
-    """Shares `questions` out. Every cell that `next` gives comes back by `done` or `lost`."""
+    """Shares `questions` out. Every cell that `next` gives comes back by `done`, `lost` or `unfit`."""
 
     def __init__(self, questions: Sequence[Question]) -> None:
         self._contenders = {
@@ -71,14 +75,15 @@ class Sharing:
         """
         latest = self._latest.get(worker)
         one = self._open.get(latest) if latest is not None else None
-        if one is None:
-            one = min(self._open.values(), key=lambda one: (one.at_work, one.position), default=None)
+        if one is None or worker in one.unfit:
+            fit = (one for one in self._open.values() if worker not in one.unfit)
+            one = min(fit, key=lambda one: (one.at_work, one.position), default=None)
         if one is None:
             return None
         question = one.question
         self._latest[worker] = question.contender_id
         if one.again:
-            cell = one.again.pop()
+            cell = replace(one.again.pop(), question=question)
         else:
             share = self._cost_left / (SHARES * n_workers * _cost(question))
             count = max(question.settings.n_parallel, math.ceil(share))
@@ -90,32 +95,56 @@ class Sharing:
         self._note(one)
         return cell
 
-    def done(self, cell: Cell, part: Part) -> Part | None:
-        """What counts of `part`, which came of `cell`; None where the cell has to be computed again.
+    def done(self, cell: Cell, part: Part, worker: str) -> Part | None:
+        """What counts of `part`, which came of `cell` on `worker`; None where another has to compute the cell again.
 
         The first cell of a contender decides how many of its layers are on GPUs: with others, answers would be others.
         After a failure nothing of the contender is begun any more; what is at work comes to its end.
         """
-        one = self._end(cell)
+        one = self._contenders[cell.question.contender_id]
         if part.loaded is not None:
             if one.gpu_layers is None:
                 one.gpu_layers = part.loaded.gpu_layers
                 settings = replace(one.question.settings, gpu_layers=str(one.gpu_layers))
-                one.question = replace(one.question, settings=settings)
+                one.question = replace(one.question, settings=settings, n_ctx=part.loaded.n_ctx)
             elif part.loaded.gpu_layers != one.gpu_layers:
                 if part.failure is None and not one.has_failed:
-                    self._put_back(one, replace(cell, question=one.question))
+                    layers = f"{part.loaded.gpu_layers} layers fit its GPU, wanted {one.gpu_layers} as on the others"
+                    self.unfit(cell, worker, ModelError(f"worker {worker}: {layers}"))
                     return None
-                part = replace(part, answers=())
+                part = replace(part, answers=(), loaded=None)
+        self._end(cell)
         if part.failure is not None:
             self._give_up(one)
         self._note(one)
         return replace(part, is_last=one.is_through and not one.has_failed)
 
-    def lost(self, cell: Cell) -> Part | None:
-        """The worker of `cell` is gone: another one takes it, unless it has been lost too often, which is a failure."""
+    def unfit(self, cell: Cell, worker: str, why: ModelError) -> None:
+        """`worker` cannot compute `cell` for reasons of its own: another one takes it, and what else is asked so."""
         one = self._end(cell)
-        n_lost = cell.n_lost + 1
+        one.unfit[worker] = why
+        if not one.has_failed:
+            self._put_back(one, cell)
+
+    def without(self, workers: Collection[str]) -> list[Part]:
+        """The failures of contenders that none of `workers`, all there are, can answer any more."""
+        failed = [
+            one for one in self._open.values() if workers and not one.at_work and one.unfit.keys() >= set(workers)
+        ]
+        for one in failed:
+            self._give_up(one)
+        return [
+            Part(contender_id=one.question.contender_id, failure=one.unfit[min(set(workers) & one.unfit.keys())])
+            for one in failed
+        ]
+
+    def lost(self, cell: Cell, *, is_gone: bool = True) -> Part | None:
+        """The worker of `cell` is gone: another one takes it, unless it has been lost too often, which is a failure.
+
+        Where it `is_gone` is not true, only the connection to it broke.
+        """
+        one = self._end(cell)
+        n_lost = cell.n_lost + is_gone
         if n_lost < MOST_LOST:
             if not one.has_failed:
                 self._put_back(one, replace(cell, n_lost=n_lost))

@@ -46,6 +46,7 @@ class Workers:
         self._model: tuple[str, Facts] | None = None
         self._present: set[str] = set()
         self._looked = float("-inf")
+        self._looking = asyncio.Lock()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -62,15 +63,17 @@ class Workers:
 
     async def present(self) -> set[str]:
         """Addresses of the workers that there are, looked up once a second. Raises ClusterError without a scheduler."""
-        if time.monotonic() - self._looked >= LOOK_SECONDS:
-            try:
-                self._present = set(await self._client.scheduler.ncores())
-            except (OSError, RuntimeError) as error:
-                raise ClusterError(
-                    f"the scheduler at {self._address} is gone: {one_line(str(error))}",
-                    hint="run the same command again to go on when it is back",
-                ) from error
-            self._looked = time.monotonic()
+        async with self._looking:  # those who ask meanwhile wait for the same answer
+            if time.monotonic() - self._looked >= LOOK_SECONDS:
+                try:
+                    self._present = set(await self._client.scheduler.ncores())
+                except (OSError, RuntimeError) as error:
+                    raise ClusterError(
+                        f"the scheduler at {self._address} is gone: {one_line(str(error))}",
+                        hint="run the same command again to go on when it is back",
+                    ) from error
+                self._looked = time.monotonic()
+                self.left_out &= self._present  # one that comes back to its address is another
         return self._present
 
     def forget(self, address: str) -> None:
@@ -115,8 +118,7 @@ class Workers:
         Where some have GPUs, only those count. Raises ClusterError where there are none, or they are not alike.
         """
         addresses = await self._first(say)
-        known = (await self._client.scheduler.identity(n_workers=-1))["workers"]
-        with_gpu = {address for address in addresses if known.get(address, {}).get("resources", {}).get(GPU)}
+        with_gpu = await self._with_gpu() & addresses
         if with_gpu:
             self._resources = {GPU: 1}
             self.left_out = addresses - with_gpu
@@ -130,6 +132,10 @@ class Workers:
         if self._model is None:
             raise ClusterError(f"all workers at {self._address} went away", hint="see their logs")
         return self._model[1]
+
+    async def _with_gpu(self) -> set[str]:
+        known = (await self._client.scheduler.identity(n_workers=-1))["workers"]
+        return {address for address, worker in known.items() if worker.get("resources", {}).get(GPU, 0) >= 1}
 
     async def _first(self, say: Say) -> set[str]:
         since = time.monotonic()
@@ -147,7 +153,10 @@ class Workers:
     async def admit(self, address: str, say: Say) -> bool:
         """Whether the worker at `address`, which may have just come, can compute with the others; says why not."""
         if address not in self.alike and address not in self.left_out:
-            fault = await self._fault(address)
+            try:
+                fault = await self._fault(address)
+            except ModelError as error:
+                fault = ClusterError(error.message, hint=error.hint)
             if fault is not None:
                 self.left_out.add(address)
                 say(f"WARNING: {fault}; it is left out")
@@ -155,9 +164,13 @@ class Workers:
 
     async def _fault(self, address: str) -> ClusterError | None:
         """Why the worker cannot be used; otherwise it is among those that are alike."""
+        if self._resources and address not in await self._with_gpu():  # a task for it would wait for ever
+            return ClusterError(f"worker {address} has no resource {GPU}=1, and the others have")
         try:
             has: object = await self.run(address, version, "gguf-bench")
-        except (ImportError, AttributeError) as error:
+        except WorkerLost:
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever its Python lacks)
             has = error
         if fault := vetting.version_fault(address, has, self._version):
             return fault
