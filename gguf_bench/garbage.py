@@ -9,7 +9,7 @@ them is for, nobody here knows.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from gguf_bench import hub, provenance
 from gguf_bench.errors import ModelError, StoreError
 from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.paths import cache_folder, remove_leftovers
-from gguf_bench.store import WHEN_THROUGH, Row, Store
+from gguf_bench.store import WHEN_THROUGH, Row, Store, joint_sha256
 
 FOLDERS = ("gguf", "imatrix")
 """Of our cache: where what takes room lies."""
@@ -51,10 +51,9 @@ class Garbage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kept:
-    """What scores depend on: files by path and by content, and (repo, commit)."""
+    """What scores depend on: files wherever they lie, and (repo, commit)."""
 
     paths: set[Path]
-    hashes: set[str]
     revisions: set[tuple[str, str]]
 
 
@@ -68,23 +67,25 @@ def find(store: Store) -> Garbage:
 
 
 def _found(store: Store) -> Garbage:
-    kept = _kept(store)
-    known = store.rows("select path, iif(made_by = 'computed', quant, made_by) as what from artifacts")
-    made = {Path(row["path"]): str(row["what"]) for row in known}
-    hashed = {Path(row["path"]): str(row["sha256"]) for row in store.rows("select path, sha256 from file_hashes")}
-    shards = {shard: made_by for path, made_by in made.items() for shard in _shards(path)}
+    known = store.rows("select sha256, path, iif(made_by = 'computed', quant, made_by) as what from artifacts")
+    made = {str(row["sha256"]): str(row["what"]) for row in known}
+    places = _places(store)
+    kept = _kept(store, places)
+    shards = {shard: str(row["what"]) for row in known for shard in _shards(Path(row["path"]))}
+    shards |= {path: made[sha256] for path, sha256 in places.items() if sha256 in made}
     files, shown, n_unknown, unknown_bytes = [], [], 0, 0
     for path in _cached_files():
         size = path.stat().st_size
-        if path in kept.paths or hashed.get(path) in kept.hashes:
+        if path in kept.paths:
             continue
-        if path not in shards and path not in hashed:
+        if path not in shards and path not in places:
             n_unknown, unknown_bytes = n_unknown + 1, unknown_bytes + size
             continue
         files.append(path)
         shown.append(Unneeded(what=shards.get(path, "importance matrix"), path=str(path), size_bytes=size))
     pulled = _pulled(store) - kept.revisions
-    revisions = [one for one in hub.cached_revisions() if (one.repo, one.commit) in pulled]
+    lie_in = {folder for path in kept.paths for folder in path.parents}
+    revisions = [one for one in hub.cached_revisions() if (one.repo, one.commit) in pulled and one.folder not in lie_in]
     shown += [Unneeded(what="Hub revision", path=str(one.folder), size_bytes=one.size_bytes) for one in revisions]
     downloads = hub.interrupted_downloads()
     shown += [Unneeded(what="interrupted download", path=str(one.path), size_bytes=one.size_bytes) for one in downloads]
@@ -128,23 +129,42 @@ def _delete(path: Path) -> None:
             folder.rmdir()
 
 
-def _kept(store: Store) -> _Kept:
-    """By every contender that has answers, or may yet get some."""
+def _places(store: Store) -> dict[Path, str]:
+    """Every file that was read, and the sha256 by which it is known: that of all its parts, where it has several."""
+    hashed = {Path(row["path"]): str(row["sha256"]) for row in store.rows("select path, sha256 from file_hashes")}
+    places = dict(hashed)
+    for path in hashed:
+        parts = _shards(path)
+        if len(parts) > 1 and hashed.keys() >= set(parts):
+            places |= dict.fromkeys(parts, joint_sha256([hashed[part] for part in parts]))
+    return places
+
+
+def _kept(store: Store, places: Mapping[Path, str]) -> _Kept:
+    """By every contender that has answers, or may yet get some.
+
+    The store has one history of a file, and where it was last; a copy of it may be what was compared. So it stays
+    wherever it lies, and so does what its repos are locked at: other revisions of them may give the same bytes.
+    """
     found = store.rows(
         "select file_sha256, adapter_sha256 from contenders where status <> 'failed'"
         " or exists (select 1 from answers where contender_id = contenders.id)"
     )
-    kept = _Kept(paths=set(), hashes=set(), revisions=set())
+    kept, hashes = _Kept(paths=set(), revisions=set()), set()
     for sha256 in {sha256 for row in found for sha256 in row.values() if sha256 is not None}:
         row = store.artifact(sha256)
         for step in provenance.rows(row, store) if row is not None else ():
-            kept.hashes.add(step["sha256"])
+            hashes.add(step["sha256"])
             kept.paths.update(_shards(Path(step["path"])))
             kept.revisions.add((step["source_repo"], step["source_commit"]))
             made_with = json.loads(step["made_with"])
             kept.revisions.add((made_with.get("base"), made_with.get("base_commit")))
             if imatrix := (made_with.get("options") or {}).get("imatrix"):
                 kept.paths.add(Path(imatrix))
+    kept.paths.update(path for path, sha256 in places.items() if sha256 in hashes)
+    repos = {repo for repo, _ in kept.revisions}
+    locked = store.rows("select repo, commit_sha from locks")
+    kept.revisions.update((row["repo"], row["commit_sha"]) for row in locked if row["repo"] in repos)
     return kept
 
 

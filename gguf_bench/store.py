@@ -206,7 +206,7 @@ class Store:
     def sha256(self, paths: Sequence[Path]) -> str:
         """The sha256 of the files' bytes, one after the other; remembered until a file's size or time changes."""
         hashes = [self._sha256_of_one(path) for path in paths]
-        return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+        return joint_sha256(hashes)
 
     def _sha256_of_one(self, path: Path) -> str:
         stat = path.stat()
@@ -675,6 +675,11 @@ def _byte_of(key: str) -> bytes:
 def _database(connection: sqlite3.Connection) -> Database:
     connection.row_factory = sqlite3.Row
     return Database(connection)
+
+
+def joint_sha256(hashes: Sequence[str]) -> str:
+    """By which a file is known whose parts have these hashes; of one part it is its own."""
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def settings_sha256(settings: Settings) -> str:

@@ -51,6 +51,16 @@ def pulled(server: HubServer, store: Store, name: str, content: str, folder: Pat
     return commit
 
 
+def pulled_gguf(server: HubServer, store: Store, name: str, content: str, folder: Path) -> Path:
+    """A repo with a ready-made GGUF of `content`, in the Hub cache and locked; where it is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "m-Q4_0.gguf").write_text(content)
+    server.add_repo(name, folder)
+    found = hub.pull(ModelSpec(key=name, name=name, ready_quantization="Q4_0"))
+    store.lock_commit(name, None, found.plan.commit)
+    return found.paths[0]
+
+
 def made(
     store: Store, name: str, made_by: str, *, parent: str | None = None, repo: str | None = None, **more: str
 ) -> str:
@@ -158,7 +168,7 @@ def test_what_a_score_depends_on_stays_down_to_the_revision(server: HubServer, s
 
 
 def test_a_moved_branch_leaves_only_what_is_locked_and_scored(server: HubServer, store: Store, tmp_path: Path) -> None:
-    """Both revisions share a file, which stays."""
+    """Both revisions share a file, which stays. One that is locked might be the one that was compared."""
     old = pulled(server, store, "bank/used", "old", tmp_path / "old")
     new = tmp_path / "new"
     new.mkdir()
@@ -169,6 +179,9 @@ def test_a_moved_branch_leaves_only_what_is_locked_and_scored(server: HubServer,
     hub.pull(spec)
     store.lock_commit("bank/used", moved, moved)
     scored(store, made(store, "whole.gguf", "converted", repo="bank/used", commit=old))
+    made(store, "other.gguf", "converted", repo="bank/used", commit=moved)
+    assert garbage.find(store).revisions == []
+    store.unlock_commit("bank/used", moved)
     found = garbage.find(store)
     assert [one.commit for one in found.revisions] == [moved]
     garbage.free(found, store)
@@ -188,6 +201,53 @@ def test_a_commit_that_two_repos_have_goes_from_the_one_only(server: HubServer, 
     assert {one.repo for one in found.revisions} == {f"new/m{number}" for number in range(4)}
     garbage.free(found, store)
     assert {one.repo for one in hub.cached_revisions()} == {f"old/m{number}" for number in range(4)}
+
+
+def test_a_revision_that_gives_the_same_bytes_stays_with_its_lock(
+    server: HubServer, store: Store, tmp_path: Path
+) -> None:
+    """The store has the history of the first only; it may be the second that was compared."""
+    first = pulled(server, store, "bank/used", "same", tmp_path / "first")
+    store.unlock_commit("bank/used", first)
+    made(store, "whole.gguf", "converted", repo="bank/used", commit=first)
+    (tmp_path / "first" / "README.md").write_text("hello")
+    second = server.add_repo("bank/used", tmp_path / "first")
+    hub.pull(ModelSpec(key="x", name="bank/used"))
+    store.lock_commit("bank/used", None, second)
+    scored(store, made(store, "whole.gguf", "converted", repo="bank/used", commit=second))
+    assert garbage.find(store).shown == []
+
+
+@pytest.mark.parametrize("scored_as", [0, 1])
+def test_a_file_that_two_repos_have_stays_in_both(
+    server: HubServer, store: Store, tmp_path: Path, scored_as: int
+) -> None:
+    """The store knows it by its content: in one repo from its history, in the other by where it was last."""
+    repos = ["aa/m-GGUF", "bb/m-GGUF"]
+    for name in [*repos, repos[scored_as]]:
+        path = pulled_gguf(server, store, name, "GGUF same", tmp_path / name)
+        sha256 = recorded(store, [path], "downloaded", repo=name, commit=path.parent.name)
+    pulled_gguf(server, store, "cc/m-GGUF", "GGUF other", tmp_path / "cc/m-GGUF")
+    scored(store, sha256)
+    assert [one.repo for one in garbage.find(store).revisions] == ["cc/m-GGUF"]
+
+
+def test_a_split_file_stays_where_it_was_also_used_from_a_copy(store: Store, tmp_path: Path) -> None:
+    def parts(folder: Path, *contents: str) -> list[Path]:
+        folder.mkdir(parents=True)
+        paths = [folder / f"m-{number:05d}-of-00002.gguf" for number in (1, 2)]
+        for path, content in zip(paths, contents, strict=True):
+            path.write_text(content)
+        return paths
+
+    ours = cache_folder() / "gguf"
+    scored(store, recorded(store, parts(ours / "used", "one", "two"), "quantized"))
+    recorded(store, parts(tmp_path / "copy", "one", "two"), "quantized")
+    recorded(store, parts(ours / "spare", "one", "other"), "quantized")
+    recorded(store, parts(tmp_path / "copy of spare", "one", "other"), "quantized")
+    found = garbage.find(store)
+    assert [path.parent.name for path in found.files] == ["spare", "spare"]
+    assert {one.what for one in found.shown} == {"quantized"}
 
 
 def test_what_other_tools_keep_in_the_hub_cache_is_not_looked_at(
