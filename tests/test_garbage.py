@@ -222,7 +222,13 @@ def test_a_revision_that_gives_the_same_bytes_stays_with_its_lock(
 def test_a_file_that_two_repos_have_stays_in_both(
     server: HubServer, store: Store, tmp_path: Path, scored_as: int
 ) -> None:
-    """The store knows it by its content: in one repo from its history, in the other by where it was last."""
+    """The store knows it by its content: in one repo from its history, in the other by where it was last.
+
+    The cache may be reached by a link, as where it was moved to a larger disk.
+    """
+    (tmp_path / "disk").mkdir()
+    hub.cache_folder().parent.mkdir(parents=True, exist_ok=True)
+    hub.cache_folder().symlink_to(tmp_path / "disk")
     repos = ["aa/m-GGUF", "bb/m-GGUF"]
     for name in [*repos, repos[scored_as]]:
         path = pulled_gguf(server, store, name, "GGUF same", tmp_path / name)
