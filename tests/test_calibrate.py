@@ -34,7 +34,7 @@ def chosen(
 ) -> Any:
     """The choice where each model would take so many `seconds` a document by each of CHOICES."""
     costs = {header.name: cost for header, cost in zip(headers, seconds, strict=True)}
-    monkeypatch.setattr(calibrate, "_measured", lambda subject, work, progress: costs[subject.header.name])
+    monkeypatch.setattr(calibrate, "_measured", lambda subject, work, *_: costs[subject.header.name])
     subjects = [Subject(path=Path(h.name), header=h, settings={}, template_kwargs={}) for h in headers]
     work = WORK if usual is None else replace(WORK, usual=CHOICES[usual])
     return calibrate.choose(subjects, work, "a machine")

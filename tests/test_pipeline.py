@@ -186,7 +186,7 @@ def test_a_model_added_later_is_run_as_the_others_were(
     """So that their answers are taken over, though another choice would be a little faster for it."""
     header, seconds = read_header(tiny_gguf.write(tmp_path / "tiny.gguf")), [2.0, 2.0, 1.0]
     monkeypatch.setattr(pipeline, "read_header", lambda path: header)
-    monkeypatch.setattr(calibrate, "_costs", lambda subject, work, machine, progress: seconds)
+    monkeypatch.setattr(calibrate, "_costs", lambda subject, work, machine, *_: seconds)
     monkeypatch.setattr(calibrate, "parallel_that_fits", lambda headers, work, memory_bytes: 4)
     pipeline.compare(contenders([SPEC], []), options, store)
     assert (runs.settings.n_ubatch, runs.settings.n_parallel) == (256, 4)
