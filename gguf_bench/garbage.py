@@ -85,7 +85,7 @@ def _found(store: Store) -> Garbage:
         shown.append(Unneeded(what=shards.get(path, "importance matrix"), path=str(path), size_bytes=size))
     pulled = _pulled(store) - kept.revisions
     lie_in = {folder for path in kept.paths for folder in (path.parent.resolve() / path.name).parents}
-    revisions = [one for one in hub.cached_revisions() if (one.repo, one.commit) in pulled and one.folder not in lie_in]
+    revisions = hub.cached_revisions(lambda one: (one.repo, one.commit) in pulled and one.folder not in lie_in)
     shown += [Unneeded(what="Hub revision", path=str(one.folder), size_bytes=one.size_bytes) for one in revisions]
     downloads = hub.interrupted_downloads()
     shown += [Unneeded(what="interrupted download", path=str(one.path), size_bytes=one.size_bytes) for one in downloads]

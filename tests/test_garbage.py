@@ -256,6 +256,40 @@ def test_a_split_file_stays_where_it_was_also_used_from_a_copy(store: Store, tmp
     assert {one.what for one in found.shown} == {"quantized"}
 
 
+def test_a_repo_that_something_is_fetched_into_stays(server: HubServer, store: Store, tmp_path: Path) -> None:
+    """With its only revision its folder would go, and the download in it."""
+    pulled(server, store, "bank/spare", "x", tmp_path / "spare")
+    found = garbage.find(store)
+    blobs = hub.cache_folder() / "models--bank--spare" / "blobs"
+    for name in ("a" * 64 + ".incomplete", "b" * 64 + ".1234abcd.incomplete"):
+        partial = blobs / name
+        partial.write_bytes(bytes(500))
+        with held(hub.cache_folder() / ".locks" / "models--bank--spare" / f"{name.partition('.')[0]}.lock"):
+            assert "Hub revision" not in {one.what for one in garbage.find(store).shown}
+            garbage.free(found, store)
+        assert partial.exists()
+        partial.unlink()
+    partial.write_bytes(b"broken off")
+    garbage.free(found, store)
+    assert not blobs.exists()
+
+
+def test_sizes_are_what_there_is_more_room_by(server: HubServer, store: Store, tmp_path: Path) -> None:
+    """Revisions share files: those that stay keep theirs, and what two that go share goes once."""
+    folder = tmp_path / "spare"
+    commits = [pulled(server, store, "bank/spare", "w" * 1000, folder)]
+    for number in range(2):
+        (folder / "README.md").write_text("r" * (number + 1))
+        commits.append(server.add_repo("bank/spare", folder))
+        hub.pull(ModelSpec(key="x", name="bank/spare", revision=commits[-1]))
+        store.lock_commit("bank/spare", commits[-1], commits[-1])
+    found = garbage.find(store)
+    before = sum(path.stat().st_size for path in (hub.cache_folder() / "models--bank--spare" / "blobs").iterdir())
+    assert len(found.revisions) == 3
+    assert found.size_bytes == before
+    assert garbage.free(found, store) == before
+
+
 def test_what_other_tools_keep_in_the_hub_cache_is_not_looked_at(
     server: HubServer, store: Store, tmp_path: Path
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # e
 from gguf_bench.errors import HubError
 from gguf_bench.hub.access import cache_folder
 
-PARTIAL = re.compile(r"(?P<etag>[0-9a-f]{40}|[0-9a-f]{64})\.incomplete")
+PARTIAL = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64})\.incomplete")
 """A download of ours: huggingface_hub's own have more in their names, and cannot be resumed."""
 
 LOCK_SECONDS = 0.1
@@ -22,7 +22,7 @@ LOCK_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedRevision:
-    """A repo at one commit in the cache. `size_bytes` counts files that other revisions of it have, too."""
+    """A repo at one commit in the cache. `size_bytes` is what there is more room by when it goes."""
 
     repo: str
     commit: str
@@ -38,19 +38,24 @@ class Interrupted:
     size_bytes: int
 
 
-def cached_revisions() -> list[CachedRevision]:
-    """Every revision of a model's repo in the cache, by name."""
-    found = [
-        CachedRevision(
-            repo=repo.repo_id,
-            commit=revision.commit_hash,
-            folder=revision.snapshot_path,
-            size_bytes=revision.size_on_disk,
-        )
-        for repo in _repos(_scanned())
-        for revision in repo.revisions
-    ]
-    return sorted(found, key=lambda revision: (revision.repo, revision.commit))
+def cached_revisions(is_wanted: Callable[[CachedRevision], bool] = lambda revision: True) -> list[CachedRevision]:
+    """Every wanted revision of a model's repo in the cache, by name, but of no repo that is being fetched into.
+
+    The size of one is reckoned as if those before it had gone: what several share is counted at the last of them, and
+    what one shares with a revision that stays is not. `is_wanted` gets to see no size.
+    """
+    scan, found = _scanned(), []
+    for repo in sorted(_repos(scan), key=lambda repo: repo.repo_id):
+        gone: list[str] = []
+        size = 0
+        for revision in sorted(repo.revisions, key=lambda revision: revision.commit_hash):
+            commit, folder = revision.commit_hash, revision.snapshot_path
+            one = CachedRevision(repo=repo.repo_id, commit=commit, folder=folder, size_bytes=0)
+            if is_wanted(one):
+                gone.append(commit)
+                before, size = size, _deletion(scan, repo, gone).expected_freed_size
+                found.append(replace(one, size_bytes=size - before))
+    return found
 
 
 def interrupted_downloads() -> list[Interrupted]:
@@ -83,7 +88,9 @@ def _scanned() -> HFCacheInfo:
 
 
 def _repos(scan: HFCacheInfo) -> list[CachedRepoInfo]:
-    return [repo for repo in scan.repos if repo.repo_type == "model"]
+    """Of models, and not being fetched into: a download would go with the last revision of its repo."""
+    busy = {file.file_path.parent.parent for file in scan.incomplete_files if _is_held(file.file_path)}
+    return [repo for repo in scan.repos if repo.repo_type == "model" and repo.repo_path not in busy]
 
 
 def _deletion(scan: HFCacheInfo, repo: CachedRepoInfo, commits: Sequence[str]) -> DeleteCacheStrategy:
@@ -93,13 +100,15 @@ def _deletion(scan: HFCacheInfo, repo: CachedRepoInfo, commits: Sequence[str]) -
 
 def _is_idle(partial: Path) -> bool:
     """Whether `partial` is of our naming, and no process holds the lock under which it is written."""
-    name = PARTIAL.fullmatch(partial.name)
-    if name is None:
-        return False
-    lock = cache_folder() / ".locks" / partial.parent.parent.name / f"{name['etag']}.lock"
+    return PARTIAL.fullmatch(partial.name) is not None and not _is_held(partial) and partial.exists()
+
+
+def _is_held(partial: Path) -> bool:
+    """Whether a process holds the lock under which `partial` is written, by us or by huggingface_hub, or may do so."""
+    lock = cache_folder() / ".locks" / partial.parent.parent.name / f"{partial.name.partition('.')[0]}.lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(lock, timeout=LOCK_SECONDS):
-            return partial.exists()
+            return False
     except (Timeout, OSError):
-        return False
+        return True
