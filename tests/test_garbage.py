@@ -412,6 +412,25 @@ def test_the_command_lists_asks_and_frees(store: Store, run: Run, monkeypatch: p
     assert (nothing.exit_code, "0 MiB can be freed" in nothing.stderr) == (0, True)
 
 
+def test_it_says_what_it_cannot_know(server: HubServer, store: Store, run: Run, tmp_path: Path) -> None:
+    made(store, "spare.gguf", "converted")
+    listed = run("gc", "--dry-run").stderr
+    assert f"another --db than {tmp_path / 'results.db'} may have scores of these files" in listed
+    assert "other tools" not in listed
+    pulled(server, store, "bank/spare", "x", tmp_path / "spare")
+    assert "other tools that use the Hub cache may need these revisions" in run("gc", "--dry-run").stderr
+    assert run("gc", "--yes").exit_code == 0
+    assert run("gc", "--dry-run").stderr == "0 MiB can be freed\n"
+
+
+def test_it_says_what_stayed(store: Store, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = made(store, "used.gguf", "quantized")
+    monkeypatch.setattr("gguf_bench.terminal.print_garbage", lambda *shown, **more: scored(store, used))
+    done = run("gc", "--yes")
+    assert (done.exit_code, "freed 0 MiB\nthe rest stays" in done.stderr) == (0, True)
+    assert (cache_folder() / "gguf" / "used.gguf").exists()
+
+
 @pytest.mark.parametrize(("answer", "gone"), [("n\n", False), ("\n", False), ("y\n", True)])
 def test_it_asks_at_a_terminal(store: Store, tmp_path: Path, answer: str, gone: bool) -> None:
     made(store, "spare.gguf", "converted")

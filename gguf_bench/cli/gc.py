@@ -23,6 +23,9 @@ def gc(state: State, dry_run: bool, yes: bool, as_json: bool) -> None:
     this store knows nothing of. A revision that goes is not locked any more: the next pull takes what its branch then
     stands for.
 
+    Only the scores of this store count. What it lists may have scores in another --db that knows it, too, and a
+    revision may be in use by other tools, or have been fetched by them before it was pulled.
+
     \b
     gguf-bench gc --dry-run
     """
@@ -35,6 +38,12 @@ def gc(state: State, dry_run: bool, yes: bool, as_json: bool) -> None:
         unknown = f"{found.n_unknown} files in the cache ({size_in_words(found.unknown_bytes)}) are not in this store"
         click.echo(f"{unknown}: they stay, since another store may have their scores", err=True)
     terminal.print_garbage(found.shown, as_json=as_json)
+    if found.files:
+        click.echo(
+            f"another --db than {store.path} may have scores of these files: only this one was looked at", err=True
+        )
+    if found.revisions:
+        click.echo("other tools that use the Hub cache may need these revisions, and another --db, too", err=True)
     size = size_in_words(found.size_bytes)
     if dry_run or not found.shown:
         click.echo(f"{size} can be freed", err=True)
