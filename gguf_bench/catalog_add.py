@@ -6,9 +6,12 @@ it gets the file's name: it must hold what was there and the new entry, and noth
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +43,23 @@ def add_entry(path: Path, group: str, key: str, values: Mapping[str, Any], comme
     that is there already, a group that only lists keys, and where the entry cannot be put in as lines.
     """
     path = path.resolve()  # a link stays one
+    load_catalog(path)  # says what is wrong with it, if anything is
+    with _held(path):
+        return _added(path, group, key, values, comment)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Nobody else adds to the file meanwhile; who waited for that finds the file that took its place."""
+    while True:
+        with path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+                yield
+                return
+
+
+def _added(path: Path, group: str, key: str, values: Mapping[str, Any], comment: str) -> Catalog:
     before = load_catalog(path)
     if key in before.models:
         raise CatalogError("is there already", file=path, model=key, hint="give another --key")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -133,6 +136,21 @@ def test_what_cannot_be_leaves_the_file_as_it_is(tmp_path: Path, text: str, grou
     assert said in str(caught.value)
     assert path.read_text() == text
     assert os.listdir(tmp_path) == ["models.yaml"]  # noqa: PTH208
+
+
+def test_several_at_once_all_get_in(tmp_path: Path) -> None:
+    path = tmp_path / "models.yaml"
+    path.write_text(REST)
+    add = "import sys; from pathlib import Path; from gguf_bench.catalog_add import add_entry; sys.stdin.read();"
+    add += "add_entry(Path(sys.argv[1]), 'first', sys.argv[2], {'name': 'org/' + sys.argv[2]})"
+    names = [f"n{number}" for number in range(6)]
+    adding = [subprocess.Popen([sys.executable, "-c", add, str(path), name], stdin=subprocess.PIPE) for name in names]
+    time.sleep(1)  # all have imported what they need, and begin together
+    for process in adding:
+        assert process.stdin is not None
+        process.stdin.close()
+    assert [process.wait(60) for process in adding] == [0] * 6
+    assert load_catalog(path).models.keys() >= set(names)
 
 
 def test_mode_and_link_stay(tmp_path: Path) -> None:
