@@ -45,6 +45,7 @@ def main() -> None:
         ours = [sys.executable, "-m", "gguf_bench", "--db", folder / "r.db", "quantize", source, "-q", options.type]
         ours += ["--allow-requantize", "-o", folder / "ours"]
         theirs = [options.tool, "--allow-requantize", source, folder / "theirs.gguf", options.type]
+        os.sync()  # or the first pairs would wait for the source to reach the disk
         pairs = []
         for number in range(options.runs + 1):
             first, second = (ours, theirs) if number % 2 else (theirs, ours)

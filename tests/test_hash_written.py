@@ -6,13 +6,15 @@ import errno
 import hashlib
 import os
 import random
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gguf_bench.llama.hash_written import CHUNK_BYTES, HashWritten
+from gguf_bench.llama.hash_written import CHUNK_BYTES, LEAST_PRIORITY, HashWritten
 
 HEADER = b"GGUF" + bytes(range(200))
 
@@ -53,6 +55,19 @@ def test_an_error_of_the_writer_gets_through(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="full"), HashWritten(path, HEADER) as hashed:
         raise OSError("full")
     assert hashed.sha256 is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_it_gives_way_to_who_writes(tmp_path: Path) -> None:
+    path, before = tmp_path / "file", os.getpriority(os.PRIO_PROCESS, 0)
+    path.touch()
+    with HashWritten(path, HEADER):
+        time.sleep(0.1)
+        (hashing,) = {thread.native_id for thread in threading.enumerate()} - {threading.get_native_id()}
+        assert hashing is not None
+        assert os.getpriority(os.PRIO_PROCESS, hashing) == LEAST_PRIORITY
+        assert os.getpriority(os.PRIO_PROCESS, 0) == before
+        write(path, [1], HEADER)
 
 
 def test_there_is_none_where_it_could_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

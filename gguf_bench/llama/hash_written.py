@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from types import TracebackType
 
 CHUNK_BYTES = 2**20
 LOOK_EVERY_SECONDS = 0.02
+LEAST_PRIORITY = 19
 
 
 class HashWritten:
@@ -42,6 +44,8 @@ class HashWritten:
                     self.sha256 = self._digest.hexdigest()
 
     def _follow(self) -> None:
+        if sys.platform == "linux":  # where a thread has a priority of its own: llama.cpp's threads wait for each other
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LEAST_PRIORITY)
         with suppress(OSError), self._path.open("rb", buffering=0) as file:
             place, buffer = len(self._header), memoryview(bytearray(CHUNK_BYTES))
             while True:
