@@ -231,7 +231,8 @@ class ModelLoader:
         spec = resolve(name, self.catalog)
         store = Store(self.store_path)
         try:
-            file = prepare.gguf_of(prepare.contenders([spec], [])[0], store)
+            with store.files_in_use():
+                file = prepare.gguf_of(prepare.contenders([spec], [])[0], store)
         finally:
             store.close()
         settings = {

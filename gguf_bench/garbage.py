@@ -18,7 +18,7 @@ from gguf_bench import hub, provenance
 from gguf_bench.errors import ModelError, StoreError
 from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.paths import cache_folder, remove_leftovers
-from gguf_bench.store import WHEN_THROUGH, Row, Store, joint_sha256
+from gguf_bench.store import FILES_IN_USE, WHEN_THROUGH, Row, Store, joint_sha256
 
 FOLDERS = ("gguf", "imatrix")
 """Of our cache: where what takes room lies."""
@@ -58,10 +58,10 @@ class _Kept:
 
 
 def find(store: Store) -> Garbage:
-    """What can be freed. Raises StoreError while a run is prepared or computed: what it makes has no scores yet."""
+    """What can be freed. Raises StoreError while anybody makes or runs files: what they make has no scores yet."""
     if store.is_computing():
         running = [str(run["id"]) for run in store.runs() if run["status"] == "running"]
-        what = f"run {', '.join(running)} is being computed" if running else "a comparison is being prepared or deleted"
+        what = f"run {', '.join(running)} is being computed" if running else FILES_IN_USE
         raise StoreError(what, hint=WHEN_THROUGH)
     return _found(store)
 
@@ -100,10 +100,10 @@ def _found(store: Store) -> Garbage:
 
 
 def free(garbage: Garbage, store: Store) -> int:
-    """Delete what of it can still be freed, and return how many bytes that were; no comparison begins meanwhile.
+    """Delete what of it can still be freed, and return how many bytes that were; nobody makes or runs files meanwhile.
 
     A repo of which a revision goes is no longer locked at it: the next pull takes its branch's newest. Raises
-    StoreError while a run is prepared or computed, HubError, OSError where something cannot be deleted; what was
+    StoreError while anybody makes or runs files, HubError, OSError where something cannot be deleted; what was
     deleted before that is.
     """
     with store.no_run_lock():

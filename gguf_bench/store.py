@@ -16,6 +16,7 @@ import os
 import shutil
 import sqlite3
 import struct
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
@@ -613,16 +614,26 @@ class Store:
                 raise StoreError(f"{what} is being computed by another process", hint=way_out) from error
             yield
 
+    @contextmanager
+    def files_in_use(self) -> Iterator[None]:
+        """Held while files are made, read or run, by any number at once: nobody frees files meanwhile.
+
+        Raises StoreError where files are being freed.
+        """
+        with self.run_lock(uuid.uuid4().hex):  # as the lock of a run of its own
+            yield
+
     def is_computing(self) -> bool:
-        """Whether anybody holds the lock of a run: a comparison holds it while its files are made, before its row is
-        there."""
+        """Whether anybody holds the lock of a run, or `files_in_use`: a comparison holds its lock while its files are
+        made, before its row is there."""
         return self._holder_of(EVERY_RUN) == "a run"
 
     @contextmanager
     def no_run_lock(self) -> Iterator[None]:
-        """Held while files are freed: nobody begins a comparison meanwhile.
+        """Held while files are freed: nobody begins a comparison meanwhile, or makes or runs files.
 
-        Raises StoreError where one is being prepared, computed or deleted, or files are being freed by another.
+        Raises StoreError where one is being prepared, computed or deleted, or files are in use, or being freed by
+        another.
         """
         with ExitStack() as stack:
             with explained(self.path):
@@ -630,7 +641,7 @@ class Store:
             try:
                 fcntl.fcntl(file, fcntl.F_OFD_SETLK, EVERY_RUN)
             except (BlockingIOError, PermissionError) as error:
-                raise StoreError("a comparison is being prepared, computed or deleted", hint=WHEN_THROUGH) from error
+                raise StoreError(FILES_IN_USE, hint=WHEN_THROUGH) from error
             yield
 
     @property
@@ -654,6 +665,7 @@ FLOCK = "hhqqi0q"
 EVERY_RUN = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 """The lock on every byte of a file, however long."""
 
+FILES_IN_USE = "another command makes or runs files, or deletes a comparison"
 WHEN_THROUGH = "free what is left when it is through"
 
 Holder: TypeAlias = Literal["nobody", "a run", "every run"]

@@ -332,11 +332,39 @@ def test_nothing_is_freed_while_a_comparison_is_prepared(store: Store) -> None:
     made(store, "spare.gguf", "converted")
     found = garbage.find(store)
     with store.run_lock("a" * 64):
-        with pytest.raises(StoreError, match="a comparison is being prepared"):
+        with pytest.raises(StoreError, match="makes or runs files"):
             garbage.find(store)
-        with pytest.raises(StoreError, match="a comparison is being prepared"):
+        with pytest.raises(StoreError, match="makes or runs files"):
             garbage.free(found, store)
     assert names(garbage.find(store)) == ["spare.gguf"]
+
+
+@pytest.mark.parametrize("command", ["pull", "convert", "quantize -q Q8_0"])
+def test_nothing_is_freed_while_a_command_makes_files(
+    command: str, store: Store, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be about to use what has no scores, as the first of several types."""
+    made(store, "spare.gguf", "converted")
+    seen = []
+
+    def busy(*_: object, **__: object) -> str:
+        other = Store(tmp_path / "results.db")
+        with pytest.raises(StoreError, match="makes or runs files"):
+            garbage.find(other)
+        seen.append(command)
+        other.close()
+        return ""
+
+    monkeypatch.setattr(f"gguf_bench.prepare.{command.split()[0]}", busy)
+    assert run(*command.split(), "org/name").exit_code == 0
+    assert seen == [command]
+    assert names(garbage.find(store)) == ["spare.gguf"]
+
+
+def test_commands_make_files_side_by_side(store: Store, tmp_path: Path) -> None:
+    other = Store(tmp_path / "results.db")
+    with store.files_in_use(), other.files_in_use(), store.run_lock("a" * 64):
+        other.close()
 
 
 def test_what_came_into_use_since_it_was_listed_stays(store: Store) -> None:

@@ -37,7 +37,12 @@ class State:
 
     @cached_property
     def store(self) -> Store:
-        """The store, for a command that writes it."""
+        """The store, for a command that makes or runs files: `gc` frees none before it ends."""
+        store = self._opened_store()
+        click.get_current_context().with_resource(store.files_in_use())
+        return store
+
+    def _opened_store(self) -> Store:
         from gguf_bench.cli.bars import Bars
         from gguf_bench.store import Store
 
@@ -55,7 +60,7 @@ class State:
     def store_to_change(self) -> Store:
         """The store, for a command that changes what is there. Raises StoreError where there is none yet."""
         require_store(self.store_path)
-        return self.store
+        return self._opened_store()
 
     @cached_property
     def catalog(self) -> Catalog:
