@@ -830,6 +830,16 @@ def test_a_delay_that_is_too_long_is_told_instead(
     assert "answers 429 Too Many Requests; try again in 3600 s" in str(error)
 
 
+@pytest.mark.parametrize("named", [{}, {"x_error_code": "EntryNotFound"}])
+def test_a_file_that_is_listed_and_not_there_is_named(
+    named: dict[str, str], server: HubServer, client: Callable[..., None], checkpoint: Path
+) -> None:
+    """A mirror may answer 404 without the Hub's word for what is missing; it is not the model."""
+    server.add_repo(NAME, checkpoint)
+    server.fail(404, "model.safetensors", times=99, **named)
+    assert f"{NAME} has no file 'model.safetensors' at this commit" in str(refused(None, client))
+
+
 def test_a_hub_that_stays_broken_is_given_up(server: HubServer, client: Callable[..., None], checkpoint: Path) -> None:
     server.add_repo(NAME, checkpoint)
     server.fail(502, "/api/models", times=99)

@@ -364,7 +364,7 @@ class Repo:
         """Our error for an HTTP status. The Hub hides what a caller may not see: 401 stands for three things."""
         status = error.response.status_code
         said = one_line(error.server_message or "", 200)
-        page = f"{constants.ENDPOINT}/{self.name}"
+        page, asked = f"{constants.ENDPOINT}/{self.name}", error.response.request.url.path
         source = self.token.source if self.token else ""
         login = "set $HF_TOKEN or run `hf auth login`"
         match error:
@@ -383,8 +383,8 @@ class Repo:
                 return RepoNotFound(
                     f"{self.name} has no revision {self.revision!r}", hint=f"its branches and tags: {page}/tree/main"
                 )
-            case RemoteEntryNotFoundError():
-                path = error.request.url.path.partition("/resolve/")[2].partition("/")[2]
+            case _ if isinstance(error, RemoteEntryNotFoundError) or (status == 404 and not asked.startswith("/api/")):
+                path = asked.partition("/resolve/")[2].partition("/")[2] or asked
                 return RepoNotFound(f"{self.name} has no file {path!r} at this commit")
             case DisabledRepoError():
                 return HubError(f"{self.name} was disabled on the Hub: {said}")
