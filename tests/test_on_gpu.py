@@ -82,8 +82,9 @@ def test_sensitivity(model: Path) -> None:
     on_cpu, on_gpu = (_sensitivities(model, wanted) for wanted in ("0", EVERY))
     assert on_cpu.keys() == on_gpu.keys()
     assert len(on_cpu) > N_LAYERS
+    closeness = 0.05 if model.stem == "dense" else 0.25  # where a token goes to another expert, it is predicted anew
     for name, sensitivity in on_cpu.items():
-        assert on_gpu[name] == pytest.approx(sensitivity, rel=0.05), name
+        assert on_gpu[name] == pytest.approx(sensitivity, rel=closeness), name
 
 
 def _sensitivities(model: Path, gpu_layers: str) -> dict[str, float]:
