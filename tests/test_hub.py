@@ -837,7 +837,7 @@ def test_a_file_that_is_listed_and_not_there_is_named(
     """A mirror may answer 404 without the Hub's word for what is missing; it is not the model."""
     server.add_repo(NAME, checkpoint)
     server.fail(404, "model.safetensors", times=99, **named)
-    assert f"{NAME} has no file 'model.safetensors' at this commit" in str(refused(None, client))
+    assert f"{NAME} has no file 'model.safetensors' at this commit; see http" in str(refused(None, client))
 
 
 def test_a_hub_that_stays_broken_is_given_up(server: HubServer, client: Callable[..., None], checkpoint: Path) -> None:

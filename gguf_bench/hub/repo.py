@@ -385,7 +385,10 @@ class Repo:
                 )
             case _ if isinstance(error, RemoteEntryNotFoundError) or (status == 404 and not asked.startswith("/api/")):
                 path = asked.partition("/resolve/")[2].partition("/")[2] or asked
-                return RepoNotFound(f"{self.name} has no file {path!r} at this commit")
+                return RepoNotFound(
+                    f"{self.name} has no file {path!r} at this commit",
+                    hint=f"see {page}/tree/main, and whether HF_ENDPOINT is what it should be",
+                )
             case DisabledRepoError():
                 return HubError(f"{self.name} was disabled on the Hub: {said}")
             case _ if status == 401 and self.token:

@@ -9,7 +9,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tests.faults import processes, workshop
 from tests.faults.fault import Fault, Outcome, outcome
@@ -122,21 +124,24 @@ def kill_parent(trial: Trial, _workers: list[int]) -> bool:
     return trial.process.wait() == -signal.SIGKILL
 
 
-def kill_child(_trial: Trial, workers: list[int]) -> bool:
+def kill_child(moment: Callable[[Trial], Any], trial: Trial, _workers: list[int]) -> bool:
+    """Only while it is the moment still: the child of the next stage may end the command otherwise."""
+    workers: list[int] = moment(trial)
     for worker in workers[:1]:
         os.kill(worker, signal.SIGKILL)
     return bool(workers)
 
 
 def _kills(phase: Phase, whom: str) -> Callable[[Path, int], Outcome]:
-    def strike(folder: Path, n: int) -> Outcome:
+    def trials(folder: Path, n: int) -> Outcome:
         rng = random.Random(f"{SEED} {whom} {phase.name}")
+        strike = kill_parent if whom == "parent" else partial(kill_child, phase.moment)
         wrong: list[str] = []
         codes: Counter[int] = Counter()
         message = ""
         for number in range(n):
             place = folder / str(number)
-            trial, workers = struck(phase, place, rng, kill_parent if whom == "parent" else kill_child)
+            trial, workers = struck(phase, place, rng, strike)
             codes[trial.code] += 1
             if whom == "child":
                 wrong += trial.message(code=trial.code) if trial.code in phase.codes else [f"exit {trial.code}"]
@@ -150,7 +155,7 @@ def _kills(phase: Phase, whom: str) -> Callable[[Path, int], Outcome]:
         came = f"{exits}; every rerun ends as if nothing had been"
         return outcome(came, wrong, n=n, message=message)
 
-    return strike
+    return trials
 
 
 def _stored(trial: Trial) -> str:

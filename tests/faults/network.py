@@ -110,7 +110,7 @@ CASES: Mapping[tuple[str, str], Bad] = {
         gate, ("the licence of", "is not accepted", "; accept it at"), environment={"HF_TOKEN": STRANGER}
     ),
     ("403", "a shard"): Bad(always(403), ("may not read", "(403", "; see"), environment={"HF_TOKEN": READER}),
-    ("404", "a shard"): Bad(always(404), ("there is no", "; check")),
+    ("404", "a shard"): Bad(always(404), ("has no file", "; see http")),
     ("416", "a shard, by range"): Bad(refused_range, ("does not go on", "it is begun again"), 0),
     ("429, Retry-After: 1", "a shard"): Bad(once(429, retry_after="1"), ("answers 429", "trying again in 1 s"), 0),
     ("429, Retry-After: 3600", "a shard"): Bad(

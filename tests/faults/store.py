@@ -36,6 +36,9 @@ HALF_WRITTEN = """
     and (contenders.eps_score is null or runs.n_documents <> (select count(*) from answers where contender_id = contenders.id))
 """  # noqa: E501
 ANSWERS = "select model, document_id, output, score from contenders join answers on contender_id = id order by 1, 2"
+UNLOCKED_SECONDS = 8
+"""Readers that take longer are waiting for the store."""
+
 READERS = (
     ("results", "list", "--json"),
     ("results", "show", "2", "--json"),
@@ -168,6 +171,16 @@ def alike_at_once(folder: Path, _n: int) -> Outcome:
     return Outcome(f"exit {code} and {second.code}; {n:,} answers", good, message=said(second))
 
 
+def let_go_on(writer: subprocess.Popen[str], reading: list[subprocess.Popen[str]]) -> None:
+    """Where readers wait: SQLite keeps all others out while the first connection opens a store and the last closes it,
+    which takes no time unless the process is stopped just then."""
+    try:
+        for process in reading:
+            process.wait(UNLOCKED_SECONDS)
+    except subprocess.TimeoutExpired:
+        writer.send_signal(signal.SIGCONT)
+
+
 def readers(folder: Path, n: int) -> Outcome:
     """The writer is stopped wherever it is, in the middle of a transaction as well, while the readers read."""
     database = folder / "r.db"
@@ -181,8 +194,14 @@ def readers(folder: Path, n: int) -> Outcome:
             break
         writer.send_signal(signal.SIGSTOP)
         reads = (("results", "list", "--json"), ("query", "--csv", HALF_WRITTEN), ("results", "show", "2", "--json"))
-        found = [ended(process) for process in [started(folder, database, *arguments) for arguments in reads]]
-        good = good and [each.code for each in found] == [0, 0, 0] and found[1].stdout.split() == ["count(*)", "0"]
+        reading = [started(folder, database, *arguments) for arguments in reads]
+        let_go_on(writer, reading)
+        found = [ended(process) for process in reading]
+        if any(each.code for each in found):
+            writer.kill()
+            said = "; ".join(f"exit {each.code}: {plain(each.stderr)}" for each in found if each.code)
+            return Outcome(f"round {n_rounds}: {said}", False)
+        good = good and found[1].stdout.split() == ["count(*)", "0"]
         statuses = [one["status"] for one in json.loads(found[0].stdout)]
         good = good and statuses[-1] == "finished" and "interrupted" not in statuses
         rows = json.loads(found[2].stdout)["leaderboard"]
