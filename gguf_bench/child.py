@@ -31,7 +31,7 @@ from gguf_bench.errors import ChildDied, ChildHung, GgufBenchError, ModelError, 
 Event = dict[str, Any]
 
 WORKER = (sys.executable, "-P", "-m", "gguf_bench.worker")
-"""What a child runs."""
+"""What a child runs; the name of its job goes on behind it."""
 
 ENVIRONMENT = {
     # How long llama.cpp's threads spin at a barrier before they sleep. OpenMP's default is fifteen times as long: on an
@@ -106,9 +106,10 @@ class Child:
         self._log = bytearray()
         self._log_ended = self._closed = False
         self._use = threading.RLock()  # held while the pipes are in use, so that nobody closes them under a reader
+        name = job["job"]
         self._process: subprocess.Popen[bytes]
         self._lifeline: int | None
-        self._process, self._lifeline = _ahead.pop() if _ahead else _start()
+        self._process, self._lifeline = _ahead.pop(name) if name in _ahead else _start(name)
         self.pid = self._process.pid
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -263,22 +264,22 @@ class Child:
                 self._lifeline = None
 
 
-_ahead: list[tuple[subprocess.Popen[bytes], int]] = []
-"""Processes that wait for the next Child to be made."""
+_ahead: dict[str, tuple[subprocess.Popen[bytes], int]] = {}
+"""Processes that wait for the next Child with a job of this name to be made."""
 
 
 @contextmanager
-def started_ahead() -> Iterator[None]:
-    """The process of the next Child starts now, and loads llama.cpp while its parent gets everything else ready.
+def started_ahead(job_name: str) -> Iterator[None]:
+    """The process of the next Child with a job of this name starts now, and imports while its parent does.
 
     Worth half a second where one child does all the work. A process that no Child took is ended on leaving.
     """
-    _ahead.append(_start())
+    _ahead[job_name] = _start(job_name)
     try:
         yield
     finally:
-        while _ahead:
-            process, lifeline = _ahead.pop()
+        if job_name in _ahead:
+            process, lifeline = _ahead.pop(job_name)
             _kill(process)
             _close_pipes(process)
             os.close(lifeline)
@@ -298,8 +299,8 @@ def _close_pipes(process: subprocess.Popen[bytes]) -> None:
             pipe.close()
 
 
-def _start() -> tuple[subprocess.Popen[bytes], int]:
-    """A child that waits for its job, and the end of a pipe that keeps it alive.
+def _start(job_name: str) -> tuple[subprocess.Popen[bytes], int]:
+    """A child that waits for its job of this name, and the end of a pipe that keeps it alive.
 
     When the parent ends, however it does, the kernel closes that end and kills the child for it: also one that is
     stopped, or deep in a call that lets no other thread of Python run. (A death signal set by prctl would come when the
@@ -312,7 +313,7 @@ def _start() -> tuple[subprocess.Popen[bytes], int]:
     held, lifeline = os.pipe()
     try:
         process = subprocess.Popen(
-            WORKER,
+            (*WORKER, job_name),
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -686,7 +686,7 @@ def _byte_of(key: str) -> bytes:
 
 def _database(connection: sqlite3.Connection) -> Database:
     connection.row_factory = sqlite3.Row
-    return Database(connection)
+    return Database(connection, execute_plugins=False)  # looking for them takes its time, and we want nobody else's
 
 
 def joint_sha256(hashes: Sequence[str]) -> str:

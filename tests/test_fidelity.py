@@ -369,13 +369,14 @@ DYING = """
 import json, os, runpy, sys, threading
 sys.path.insert(0, "")
 from gguf_bench import worker
-run = worker.JOBS["fidelity"]
-def fidelity(job, emit, lines):
+from gguf_bench.jobs import fidelity
+work = fidelity.work
+def dying(job, emit, lines):
     if "Q4_0" in job["path"]:
         print("GGML_ASSERT(n_experts == 7) failed", file=sys.stderr, flush=True)
         os.kill(os.getpid(), 6)
-    run(job, emit, lines)
-worker.JOBS["fidelity"] = fidelity
+    work(job, emit, lines)
+fidelity.work = dying
 worker.main()
 """
 
@@ -572,15 +573,16 @@ SMALL_GPU = """
 import os, sys
 from gguf_bench import worker
 from gguf_bench.errors import ModelError
+from gguf_bench.jobs import loading
 from gguf_bench.offload import Plan
 layers = {}
-def load(job, emit, plan, real=worker._load):
+def load(job, emit, plan, real=loading.load):
     layers[job["path"]] = plan.gpu_layers
     if sum(layers.values()) + 4 * (len(layers) - 1) > ROOM:
         HOW
     return real(job, emit, plan)
-worker._load = load
-worker._plans = lambda job, shape: [Plan(8), Plan(4), Plan(0)]
+loading.load = load
+loading.plans = lambda job, shape: [Plan(8), Plan(4), Plan(0)]
 worker.main()
 """
 DIES = "print('CUDA error: out of memory', file=sys.stderr, flush=True); os.abort()"

@@ -156,7 +156,7 @@ for at in range(0, len(line), 500_000):
 os.write(1, b'ent": "four"}}\\n')
 """.replace("}}\\n')", "}\\n')")
     )
-    with Child({}, what="x") as process:
+    with Child({"job": "any"}, what="x") as process:
         first, *others = process.events()
     assert len(first["text"]) == big
     assert [event["event"] for event in others] == ["two", "three", "four"]
@@ -164,7 +164,7 @@ os.write(1, b'ent": "four"}}\\n')
 
 def test_waiting_costs_nothing(worker: Callable[[str], None]) -> None:
     worker("time.sleep(1); print(json.dumps({'event': 'x'}))")
-    with Child({}, what="x") as process:
+    with Child({"job": "any"}, what="x") as process:
         before = time.process_time()
         assert process.receive() == {"event": "x"}
         assert time.process_time() - before < 0.1
@@ -183,14 +183,14 @@ def test_waiting_costs_nothing(worker: Callable[[str], None]) -> None:
 def test_what_is_no_event_is_an_error_of_the_model(sent: str, worker: Callable[[str], None]) -> None:
     worker(f"print({sent!r})")
     with pytest.raises(ModelError, match="no event"):
-        child.ask({}, what="x")
+        child.ask({"job": "any"}, what="x")
 
 
 def test_an_event_without_end_is_not_kept(worker: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "MAX_EVENT_BYTES", 2**20)
     worker("while True: os.write(1, b'x' * 65536)")
     with pytest.raises(ModelError, match="more than 1 MiB"):
-        child.ask({}, what="x")
+        child.ask({"job": "any"}, what="x")
 
 
 def test_a_reported_error_is_one_printable_line(worker: Callable[[str], None]) -> None:
@@ -199,7 +199,7 @@ report = {"event": "error", "kind": "QuantizeError", "message": "\x1b[2Ja\\nb" +
 print(json.dumps(report))
 """)
     with pytest.raises(QuantizeError, match=r"\[2Ja bx+…$") as caught:
-        child.ask({}, what="x")
+        child.ask({"job": "any"}, what="x")
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 1000
 
@@ -209,7 +209,7 @@ print(json.dumps(report))
 
 def test_a_silent_child_is_ended(worker: Callable[[str], None]) -> None:
     worker("print('error: the disk is gone', file=sys.stderr); print('{\"event\": \"x\"}', flush=True); time.sleep(60)")
-    with Child({}, what="the model") as process:
+    with Child({"job": "any"}, what="the model") as process:
         assert process.receive() == {"event": "x"}
         process.patience_seconds = 0.5
         started = time.monotonic()
@@ -224,19 +224,19 @@ def test_a_silent_child_is_ended(worker: Callable[[str], None]) -> None:
 def test_only_events_count_as_life(worker: Callable[[str], None]) -> None:
     """A child that writes to its log without end is as hung as a silent one."""
     worker("while True: os.write(2, b'still waiting\\n')")
-    with Child({}, what="x", patience_seconds=1) as process, pytest.raises(ChildHung):
+    with Child({"job": "any"}, what="x", patience_seconds=1) as process, pytest.raises(ChildHung):
         process.receive()
 
 
 def test_events_in_time_keep_a_child_alive(worker: Callable[[str], None]) -> None:
     worker('for _ in range(10): time.sleep(0.2); print(\'{"event": "beat"}\', flush=True)')
-    with Child({}, what="x", patience_seconds=1.5) as process:
+    with Child({"job": "any"}, what="x", patience_seconds=1.5) as process:
         assert len(list(process.events())) == 10
 
 
 def test_a_parent_that_was_busy_or_stopped_itself_blames_no_child(worker: Callable[[str], None]) -> None:
     worker('print(\'{"event": "beat"}\', flush=True); time.sleep(0.8); print(\'{"event": "beat"}\', flush=True)')
-    with Child({}, what="x", patience_seconds=1) as process:
+    with Child({"job": "any"}, what="x", patience_seconds=1) as process:
         time.sleep(1.5)
         assert len(list(process.events())) == 2
 
@@ -245,7 +245,7 @@ def test_a_child_that_does_not_read_its_job_is_ended(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(child, "WORKER", (sys.executable, "-c", "import time; time.sleep(60)"))
     started = time.monotonic()
     with pytest.raises(ChildHung):
-        Child({"prompts": "x" * 10**6}, what="x", patience_seconds=0.5)
+        Child({"job": "any", "prompts": "x" * 10**6}, what="x", patience_seconds=0.5)
     assert time.monotonic() - started < 5
 
 
@@ -270,7 +270,7 @@ os.write(2, b"\\nGGML_ASSERT(false) failed\\n")
 os.abort()
 """)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with Child({}, what="x") as process:
+    with Child({"job": "any"}, what="x") as process:
         for _ in range(64):
             assert process.receive() == {"event": "x"}
         with pytest.raises(ChildDied, match=r"\(SIGABRT\).*GGML_ASSERT\(false\) failed"):
@@ -285,7 +285,7 @@ os.write(2, b"load: error: no such tensor\\nnoise\\n\\x1b[31mwhat():  std::bad_a
 os.kill(os.getpid(), 6)
 """)
     with pytest.raises(ChildDied) as caught:
-        child.ask({}, what="x")
+        child.ask({"job": "any"}, what="x")
     assert (
         str(caught.value)
         == "x died (SIGABRT); last in its log: load: error: no such tensor / [31mwhat(): std::bad_alloc"
@@ -298,7 +298,7 @@ PARENT = """
 import os, signal, sys, threading, time
 from gguf_bench import child
 child.WORKER = (sys.executable, "-c", sys.argv[1])
-process = child.Child({}, what="x")
+process = child.Child({"job": "any"}, what="x")
 process.receive()
 print(process.pid, flush=True)
 time.sleep(60)
@@ -326,7 +326,7 @@ def test_the_child_goes_with_its_parent_whatever_it_does(busy: str) -> None:
 def test_the_end_of_the_thread_that_started_it_leaves_a_child_alone(worker: Callable[[str], None]) -> None:
     worker('print(\'{"event": "x"}\', flush=True); time.sleep(0.5); print(\'{"event": "y"}\', flush=True)')
     started: list[Child] = []
-    thread = threading.Thread(target=lambda: started.append(Child({}, what="x")))
+    thread = threading.Thread(target=lambda: started.append(Child({"job": "any"}, what="x")))
     thread.start()
     thread.join()
     with started[0] as process:
@@ -335,7 +335,7 @@ def test_the_end_of_the_thread_that_started_it_leaves_a_child_alone(worker: Call
 
 def test_closing_ends_a_wait_in_another_thread(worker: Callable[[str], None]) -> None:
     worker("time.sleep(60)")
-    process = Child({}, what="x")
+    process = Child({"job": "any"}, what="x")
     caught: list[BaseException] = []
 
     def wait() -> None:
@@ -355,10 +355,10 @@ def test_closing_ends_a_wait_in_another_thread(worker: Callable[[str], None]) ->
 
 def test_no_descriptor_stays_open(worker: Callable[[str], None]) -> None:
     worker('print(\'{"event": "x"}\')')
-    child.ask({}, what="x")
+    child.ask({"job": "any"}, what="x")
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
-        child.ask({}, what="x")
+        child.ask({"job": "any"}, what="x")
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 

@@ -68,6 +68,36 @@ def in_order(smollm2: Path) -> dict[str, dict[str, Any]]:
     return answers(run_job(smollm2, MESSAGES))
 
 
+def test_a_process_started_ahead_is_kept_for_its_job() -> None:
+    with child.started_ahead("quantize"):
+        ((ahead, _),) = child._ahead.values()
+        with Child({"job": "devices"}, what="a look") as process:
+            assert process.pid != ahead.pid
+            assert process.receive()
+        assert process_is_alive(ahead.pid)
+
+
+def imported(code: str) -> set[str]:
+    """The modules that are there in a new process after `code`."""
+    command = [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+
+
+@pytest.mark.parametrize("job", ["inspect", "devices", "quantize"])
+def test_a_job_imports_no_more_than_it_needs(job: str) -> None:
+    """numpy and the high-level API of llama-cpp-python take longer to import than these jobs take."""
+    modules = imported(f"import gguf_bench.worker, gguf_bench.jobs.{job}")
+    assert "llama_cpp.llama_cpp" in modules
+    assert not modules & {"numpy", "jinja2", "diskcache", "llama_cpp.llama", "llama_cpp"}
+
+
+@pytest.mark.parametrize("order", ["ours, llama_cpp", "llama_cpp, ours"])
+def test_llama_cpp_is_whole_for_whoever_imports_it(order: str) -> None:
+    first, second = (name.replace("ours", "gguf_bench.llama.bindings") for name in order.split(", "))
+    same = "assert llama_cpp.Llama and llama_cpp.llama_decode is gguf_bench.llama.bindings.llama_cpp.llama_decode"
+    assert "llama_cpp.llama" in imported(f"import {first}\nimport {second}\n{same}")
+
+
 @pytest.mark.model
 def test_answers_obey_the_grammar(in_order: dict[str, dict[str, Any]]) -> None:
     for event in in_order.values():
@@ -185,8 +215,8 @@ def test_a_killed_child_is_an_error_that_names_the_signal(smollm2: Path) -> None
 
 
 def test_a_process_started_ahead_does_the_next_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    with child.started_ahead():
-        ((ahead, _),) = child._ahead
+    with child.started_ahead("devices"):
+        ((ahead, _),) = child._ahead.values()
         monkeypatch.setattr(child, "WORKER", ("false",))  # whatever starts from here on ends at once
         with Child({"job": "devices"}, what="a look") as process:
             assert process.pid == ahead.pid
@@ -195,8 +225,8 @@ def test_a_process_started_ahead_does_the_next_job(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_process_started_ahead_that_nobody_needs_is_ended() -> None:
-    with child.started_ahead():
-        ((ahead, _),) = child._ahead
+    with child.started_ahead("devices"):
+        ((ahead, _),) = child._ahead.values()
         assert process_is_alive(ahead.pid)
     assert not process_is_alive(ahead.pid)
     assert not child._ahead

@@ -129,7 +129,7 @@ def quantize(
         raise click.UsageError("give a MODEL and at least one -q TYPE or a target; --list shows the types")
     from gguf_bench.child import started_ahead
 
-    click.get_current_context().with_resource(started_ahead())
+    click.get_current_context().with_resource(started_ahead("quantize"))
     from gguf_bench import prepare, quantize_options
     from gguf_bench.cli.bars import Bars
     from gguf_bench.records import QuantizeOptions

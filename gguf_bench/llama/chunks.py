@@ -14,11 +14,11 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import llama_cpp
 import numpy as np
 
 from gguf_bench.errors import ModelError
 from gguf_bench.gguf_header import CacheShape
+from gguf_bench.llama.bindings import llama_cpp
 from gguf_bench.llama.eval_callback import Watcher
 from gguf_bench.llama.log import log
 from gguf_bench.llama.model import Model

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import llama_cpp
 import numpy as np
 
 from gguf_bench.errors import ModelError
+from gguf_bench.llama.bindings import llama_cpp
 from gguf_bench.llama.log import log
 from gguf_bench.llama.model import Model
 

@@ -7,16 +7,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import llama_cpp
-from llama_cpp._ggml import libggml
-
+from gguf_bench.llama.bindings import libggml, llama_cpp, package_version
 from gguf_bench.llama.log import log
 
 
 def version() -> str:
     """llama-cpp-python's version and that of the llama.cpp in it: '0.3.36 (ggml 0.25.3)'."""
     libggml.ggml_version.restype = ctypes.c_char_p
-    return f"{llama_cpp.__version__} (ggml {libggml.ggml_version().decode()})"
+    return f"{package_version()} (ggml {libggml.ggml_version().decode()})"
 
 
 def llama_version() -> str:

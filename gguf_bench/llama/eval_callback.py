@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import llama_cpp
 import numpy as np
 
 from gguf_bench.errors import ModelError
+from gguf_bench.llama.bindings import llama_cpp, package_version
 from gguf_bench.llama.ggml import function
 
 Array = np.ndarray[Any, Any]
@@ -67,7 +67,7 @@ class _InitParams(ctypes.Structure):
 
 def _other(found: str) -> ModelError:
     return ModelError(
-        f"this llama.cpp ({llama_cpp.__version__}) lays tensors out in another way than gguf-bench knows: {found}",
+        f"this llama.cpp ({package_version()}) lays tensors out in another way than gguf-bench knows: {found}",
         hint="install the llama-cpp-python that gguf-bench asks for: pip install --force-reinstall gguf-bench",
     )
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import llama_cpp
-from llama_cpp._ggml import libggml
-
 from gguf_bench.errors import ModelError
+from gguf_bench.llama.bindings import libggml, package_version
 
 
 def function(name: str, result: Any, *arguments: Any) -> Any:
@@ -23,6 +21,6 @@ def function(name: str, result: Any, *arguments: Any) -> Any:
 def unknown(how: str) -> ModelError:
     """That the library is not the one we know; `how` goes on behind its name."""
     return ModelError(
-        f"this llama.cpp ({llama_cpp.__version__}) is not the one that gguf-bench knows: it {how}",
+        f"this llama.cpp ({package_version()}) is not the one that gguf-bench knows: it {how}",
         hint="install the llama-cpp-python that gguf-bench asks for: pip install --force-reinstall gguf-bench",
     )

@@ -7,9 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from gguf_bench.errors import QuantizeError
 from gguf_bench.gguf_files import gguf_shards
@@ -17,7 +15,10 @@ from gguf_bench.gguf_header import BLOCKS, Tensor
 from gguf_bench.llama.ggml import function
 from gguf_bench.quantize_options import Override
 
-Array = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
 
 QUANTIZATION_VERSION = 2
 """GGML_QNT_VERSION of ggml.h."""
@@ -59,6 +60,8 @@ class GgufSource:
 
     def rows(self, tensor: Tensor, numbers: Sequence[int]) -> Array:
         """The rows of these numbers, counted through all matrices of `tensor`, as bytes (n, bytes a row)."""
+        import numpy as np  # takes its time to import, and a header needs none of it
+
         gguf, place, file = self._part(tensor.name)
         _, per_block, block_bytes = BLOCKS[tensor.type]
         row_bytes = tensor.shape[0] // per_block * block_bytes

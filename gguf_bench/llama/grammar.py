@@ -7,10 +7,10 @@ import ctypes
 from functools import cached_property
 from typing import Any
 
-import llama_cpp
 import numpy as np
 
 from gguf_bench.errors import ModelError
+from gguf_bench.llama.bindings import llama_cpp
 from gguf_bench.llama.log import log
 from gguf_bench.llama.model import Model
 

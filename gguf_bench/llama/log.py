@@ -8,7 +8,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 
-import llama_cpp
+from gguf_bench.llama.bindings import llama_cpp
 
 ERROR, WARN = 4, 3
 """ggml's log levels (llama-cpp-python's own table is off by one)."""

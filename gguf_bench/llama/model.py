@@ -6,14 +6,13 @@ import ctypes
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
-
 from gguf_bench.errors import ModelError
+from gguf_bench.llama.bindings import llama_cpp
 from gguf_bench.llama.log import log
 
 
@@ -130,6 +129,10 @@ class Model:
         """The BOS token, where this vocabulary wants one at the start of a prompt."""
         token = llama_cpp.llama_vocab_bos(self.vocab)
         return token if token >= 0 and llama_cpp.llama_vocab_get_add_bos(self.vocab) else None
+
+    def text(self, tokens: Iterable[int]) -> str:
+        """What `tokens` spell; bytes that are no UTF-8 become U+FFFD."""
+        return b"".join(self.pieces[token] for token in tokens).decode("utf-8", "replace")
 
     def token_text(self, token: int) -> str:
         return llama_cpp.llama_vocab_get_text(self.vocab, token).decode("utf-8", "replace") if token >= 0 else ""

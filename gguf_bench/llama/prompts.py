@@ -9,10 +9,9 @@ from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
-import llama_cpp
-
 from gguf_bench.chat_template import PROBE, ChatTemplate
 from gguf_bench.errors import ModelError
+from gguf_bench.llama.bindings import llama_cpp
 from gguf_bench.llama.model import Model
 
 C_SPACES = " \t\n\v\f\r"

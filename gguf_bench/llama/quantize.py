@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
-
 from gguf_bench.errors import QuantizeError
 from gguf_bench.gguf_header import BLOCKS
+from gguf_bench.llama.bindings import llama_cpp
 from gguf_bench.llama.gguf_source import GgufSource
 from gguf_bench.llama.hash_written import HashWritten
 from gguf_bench.llama.log import log

@@ -9,16 +9,17 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from gguf_bench.errors import ModelError, QuantizeError
 from gguf_bench.quantize_options import MAX_TEXT_BYTES, Override
 from gguf_bench.records import QuantizeOptions
 
-Array = np.ndarray[Any, np.dtype[np.float32]]
-Counts = np.ndarray[Any, np.dtype[np.int64]]
+if TYPE_CHECKING:
+    import numpy as np  # takes its time to import, and few files are made with importances
+
+    Array = np.ndarray[Any, np.dtype[np.float32]]
+    Counts = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,10 +190,10 @@ def _read_gguf(path: Path) -> bool:
 
 
 def _llama(folder: Path) -> Files:
-    from gguf_bench.worker import _facts  # it starts llama.cpp's backends
+    from gguf_bench.jobs.inspect import facts  # it starts llama.cpp's backends
 
     def read(path: Path) -> bool:
-        return bool(_facts(path))
+        return bool(facts(path))
 
     return Files(folder, _headers(folder), HEADER_WAYS, read)
 
