@@ -45,7 +45,6 @@ def main() -> None:
         ours = [sys.executable, "-m", "gguf_bench", "--db", folder / "r.db", "quantize", source, "-q", options.type]
         ours += ["--allow-requantize", "-o", folder / "ours"]
         theirs = [options.tool, "--allow-requantize", source, folder / "theirs.gguf", options.type]
-        os.sync()  # or the first pairs would wait for the source to reach the disk
         pairs = []
         for number in range(options.runs + 1):
             first, second = (ours, theirs) if number % 2 else (theirs, ours)
@@ -90,6 +89,7 @@ def timed(command: list[object]) -> Seconds:
     )
     environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
+    os.sync()  # or it would wait for what others wrote to reach the disk
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, check=False)
     clock, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
