@@ -24,7 +24,7 @@ TALKING_JOBS = ("chat", "quantize")
 def main() -> None:
     """Do the one job and exit: 0 when done or when the failure was reported as an event.
 
-    An argument names it, so that its module can be imported before the job comes.
+    The argument names it, so that its module is imported before the job comes.
     """
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
@@ -34,14 +34,14 @@ def main() -> None:
         while left:  # a process that is stopped and goes on may have written a part
             left = left[out.write(left) or 0 :]
 
-    for name in sys.argv[1:]:
-        import_module(f"gguf_bench.jobs.{name}")
+    name = sys.argv[1]
+    module = import_module(f"gguf_bench.jobs.{name}")
     lines = sys.stdin.buffer
     job = json.loads(lines.readline())
-    if job["job"] not in TALKING_JOBS:
+    if name not in TALKING_JOBS:
         threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
-        import_module(f"gguf_bench.jobs.{job['job']}").work(job, emit, lines)
+        module.work(job, emit, lines)
     except GgufBenchError as error:
         report(error, emit)
     except MemoryError:

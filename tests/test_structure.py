@@ -19,18 +19,8 @@ LAYERS = {
         # models.yaml and files
         *("catalog", "catalog_add", "needs", "gguf_files", "hub_files", "hub_token", "migrations"),
         # llama.cpp, and the child process it runs in
-        *(
-            "llama",
-            "chat_template",
-            "engine",
-            "jobs",
-            "worker",
-            "child",
-            "llama_build",
-            "tiny_gguf",
-            "gguf_header",
-            "offload",
-        ),
+        *("llama", "chat_template", "engine", "jobs", "worker", "child"),
+        *("llama_build", "tiny_gguf", "gguf_header", "offload"),
         *("quantize_options", "size_target"),
         *("imatrix_file", "texts"),
         # tasks, and what they are made of

@@ -44,7 +44,7 @@ def work(job: Job, emit: Emit, lines: Lines) -> None:
 
 
 def quantize_options(job: Job) -> QuantizeOptions:
-    """The `options` of a job, which JSON made lists of tuples of."""
+    """The `options` of a job, whose tuples JSON made lists of."""
     return QuantizeOptions(**{name: _tuples(value) for name, value in job["options"].items()})
 
 

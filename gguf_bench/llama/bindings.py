@@ -32,11 +32,4 @@ with _bare("llama_cpp"):
     from llama_cpp import llama_cpp
     from llama_cpp._ggml import libggml
 
-__all__ = ["libggml", "llama_cpp", "package_version"]
-
-
-def package_version() -> str:
-    """llama-cpp-python's version: '0.3.36'."""
-    from importlib.metadata import version  # takes its time to import
-
-    return version("llama-cpp-python")
+__all__ = ["libggml", "llama_cpp"]

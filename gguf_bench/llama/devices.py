@@ -7,14 +7,16 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from gguf_bench.llama.bindings import libggml, llama_cpp, package_version
+from gguf_bench.llama.bindings import libggml, llama_cpp
 from gguf_bench.llama.log import log
 
 
 def version() -> str:
     """llama-cpp-python's version and that of the llama.cpp in it: '0.3.36 (ggml 0.25.3)'."""
+    from gguf_bench.llama_build import installed_version  # takes its time to import
+
     libggml.ggml_version.restype = ctypes.c_char_p
-    return f"{package_version()} (ggml {libggml.ggml_version().decode()})"
+    return f"{installed_version()} (ggml {libggml.ggml_version().decode()})"
 
 
 def llama_version() -> str:

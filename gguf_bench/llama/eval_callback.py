@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gguf_bench.errors import ModelError
-from gguf_bench.llama.bindings import llama_cpp, package_version
+from gguf_bench.llama.bindings import llama_cpp
 from gguf_bench.llama.ggml import function
 
 Array = np.ndarray[Any, Any]
@@ -66,8 +66,10 @@ class _InitParams(ctypes.Structure):
 
 
 def _other(found: str) -> ModelError:
+    from gguf_bench.llama_build import installed_version  # takes its time to import
+
     return ModelError(
-        f"this llama.cpp ({package_version()}) lays tensors out in another way than gguf-bench knows: {found}",
+        f"this llama.cpp ({installed_version()}) lays tensors out in another way than gguf-bench knows: {found}",
         hint="install the llama-cpp-python that gguf-bench asks for: pip install --force-reinstall gguf-bench",
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gguf_bench.errors import ModelError
-from gguf_bench.llama.bindings import libggml, package_version
+from gguf_bench.llama.bindings import libggml
 
 
 def function(name: str, result: Any, *arguments: Any) -> Any:
@@ -20,7 +20,9 @@ def function(name: str, result: Any, *arguments: Any) -> Any:
 
 def unknown(how: str) -> ModelError:
     """That the library is not the one we know; `how` goes on behind its name."""
+    from gguf_bench.llama_build import installed_version  # takes its time to import
+
     return ModelError(
-        f"this llama.cpp ({package_version()}) is not the one that gguf-bench knows: it {how}",
+        f"this llama.cpp ({installed_version()}) is not the one that gguf-bench knows: it {how}",
         hint="install the llama-cpp-python that gguf-bench asks for: pip install --force-reinstall gguf-bench",
     )
