@@ -75,7 +75,7 @@ def _cells(row: Row) -> Iterator[str]:
 
 
 def _fidelity_cells(row: Row) -> Iterator[str]:
-    yield "–" if row["kl_divergence"] is None else f"{row['kl_divergence']:.4f}"
+    yield "–" if row["kl_divergence"] is None else f"{row['kl_divergence']:z.4f}"
     yield percent(row["top1_agreement"])
     yield "–" if row["perplexity"] is None else f"{row['perplexity']:.2f}"
 

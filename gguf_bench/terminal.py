@@ -200,8 +200,8 @@ def _print_tiers(console: Console, leaderboard: Sequence[Row]) -> None:
 
 
 FIDELITY = {
-    "KL divergence": ("kl_divergence", 1, ".4f"),
-    "99 %": ("kl_divergence_99", 1, ".3f"),
+    "KL divergence": ("kl_divergence", 1, "z.4f"),
+    "99 %": ("kl_divergence_99", 1, "z.3f"),
     "Same token %": ("top1_agreement", 100, ".1f"),
     "Perplexity": ("perplexity", 1, ".2f"),
     "Ratio": ("perplexity_ratio", 1, ".3f"),
@@ -297,7 +297,7 @@ def _leaderboard_cells(row: Row, *, priced: bool, measured: bool) -> Iterator[st
         interval = f"[{percent(row['eps_score_low']):>4}, {percent(row['eps_score_high']):>4}]"
         yield f"{percent(row['eps_score'])} {interval}"
     if measured:
-        yield "–" if row["kl_divergence"] is None else f"{row['kl_divergence']:.4f}"
+        yield "–" if row["kl_divergence"] is None else f"{row['kl_divergence']:z.4f}"
     yield percent(row["exact_match"])
     yield "–" if row["documents_per_minute"] is None else f"{row['documents_per_minute']:.1f}"
     if not measured:

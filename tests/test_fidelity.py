@@ -64,11 +64,19 @@ def test_divergence_surprise_and_agreement_by_their_definitions() -> None:
         assert found["agrees"][row] == (p.index(max(p)) == q.index(max(q)))
 
 
-def test_a_token_the_reference_rules_out_adds_nothing_and_nan_is_an_error() -> None:
+@pytest.mark.parametrize("below", [-16.1, -np.inf])
+def test_a_token_the_reference_all_but_rules_out_is_left_out_of_the_divergence(below: float) -> None:
+    """As llama-perplexity does, whose figures people know."""
     expected, quantized = logits(1), logits(1, seed=1)
-    without = compared(expected[:, 1:], quantized[:, 1:], np.array([0]))
-    expected[0, 0], quantized[0, 0] = -np.inf, -300.0
-    assert compared(expected, quantized, np.array([1]))["divergence"][0] == pytest.approx(without["divergence"][0])
+    expected[0, 0], quantized[0, 0] = np.log(np.exp(expected[0, 1:]).sum()) + below, -300.0
+    found = compared(expected, quantized, np.array([1]))["divergence"][0]
+    p, q = (np.exp(row[0], dtype=np.float64) for row in (expected, quantized))
+    p, q = p / p.sum(), q / q.sum()
+    assert found == pytest.approx((p[1:] * np.log(p[1:] / q[1:])).sum(), rel=1e-9)
+
+
+def test_logits_that_are_no_numbers_are_an_error() -> None:
+    expected, quantized = logits(1), logits(1, seed=1)
     quantized[0, 3] = np.nan
     with pytest.raises(ModelError, match="computes no numbers"):
         compared(expected, quantized, np.array([1]))

@@ -2,8 +2,9 @@
 
 Both read the same chunks side by side, a part of a chunk at a time, so that no logits have to be kept. As
 llama-perplexity does (`perplexity` and `kl_divergence` in tools/perplexity/perplexity.cpp), the tokens of a chunk's
-second half are predicted, each from all before it in the chunk. It keeps the reference's log-probabilities in 16 bits
-in between; here they are exact.
+second half are predicted, each from all before it in the chunk, and what the reference gives a probability of less than
+e^-16 is left out of the divergence. It keeps the reference's log-probabilities in 16 bits in between; here they are
+exact.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ Array = np.ndarray[Any, Any]
 
 ROWS = 16
 """Predictions compared at a time: 33 MB each at a vocabulary of 262,144."""
+
+LEAST_LOG_PROBABILITY = -16.0
+"""Of the reference; a divergence is of the tokens above it. Of all tokens a small one would come out otherwise than the
+figures that llama-perplexity's users know: SmolLM2-135M's Q8_0 2 % smaller."""
 
 
 def measure(
@@ -86,8 +91,7 @@ def _in_parts(expected: Array, logits: Array, following: Array) -> Iterator[dict
         rows = slice(start, start + ROWS)
         p, q = _log_softmax(expected[rows], "the reference"), _log_softmax(logits[rows], "the quantized model")
         each, token = np.arange(len(p)), following[rows]
-        possible = p > -np.inf  # a probability of 0 adds nothing, though its logarithm is minus infinity
-        terms = np.subtract(p, q, where=possible, out=np.zeros_like(p)) * np.exp(p)
+        terms = np.subtract(p, q, where=p > LEAST_LOG_PROBABILITY, out=np.zeros_like(p)) * np.exp(p)
         yield {
             "divergence": terms.sum(axis=1),
             "surprise": -q[each, token],

@@ -72,7 +72,7 @@ FIDELITY = (
 
 def _fidelity_cells(row: Row) -> list[Cell]:
     return [
-        _number(row["kl_divergence"], lambda nats: f"{nats:.4f}"),
+        _number(row["kl_divergence"], lambda nats: f"{nats:z.4f}"),
         _number(row["top1_agreement"], percent),
         _number(row["perplexity"], lambda perplexity: f"{perplexity:.2f}"),
     ]
