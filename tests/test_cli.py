@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from gguf_bench import terminal
 from gguf_bench.baselines import BASELINES
-from gguf_bench.cli.commands import cli
+from gguf_bench.cli.commands import NAMES, cli
 from gguf_bench.cli.state import State
 from gguf_bench.records import Comparison
 from gguf_bench.store import Store
@@ -49,14 +49,14 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
     assert not undocumented
 
 
-def imported_by(*arguments: str) -> set[str]:
-    """The modules in memory after the command, of those that take long to load."""
+def imported_by(*arguments: str, of: Sequence[str] = HEAVY) -> set[str]:
+    """The modules in memory after the command, of those that take long to load or of others."""
     script = (
         "import sys\n"
         "from gguf_bench.cli.commands import cli\n"
         "try: cli(sys.argv[1:])\n"
         "except SystemExit: pass\n"
-        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+        f"print([name for name in {of!r} if name in sys.modules], file=sys.stderr)"
     )
     found = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
     return set(eval(found.stderr.splitlines()[-1]))  # noqa: S307 (our own list)
@@ -78,6 +78,12 @@ def imported_by(*arguments: str) -> set[str]:
 )
 def test_a_command_imports_only_what_it_needs(arguments: list[str], needed: set[str]) -> None:
     assert imported_by(*arguments) <= needed
+
+
+def test_a_command_imports_no_other() -> None:
+    modules = tuple(f"gguf_bench.cli.{name}" for name in NAMES)
+    assert imported_by("results", "path", of=modules) == {"gguf_bench.cli.results"}
+    assert imported_by("--help", of=modules) == set(modules)
 
 
 @pytest.mark.parametrize(

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gguf_bench.cli import (
-    browse,
-    compare,
-    convert,
-    dataset,
-    doctor,
-    fidelity,
-    gc,
-    imatrix,
-    models,
-    pull,
-    quantize,
-    query,
-    recommend,
-    report,
-    results,
-)
 from gguf_bench.cli.failures import in_one_line
 from gguf_bench.cli.state import State
+
+NAMES = (
+    *("pull", "convert", "quantize", "imatrix", "fidelity", "compare", "recommend", "results", "query", "report"),
+    *("browse", "dataset", "models", "gc", "doctor"),
+)
+
+
+class ByName(Mapping[str, click.Command]):
+    """The commands, each of the module of its name, which is imported when the command is asked for."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in NAMES:
+            raise KeyError(name)
+        command: click.Command = getattr(import_module(f"gguf_bench.cli.{name}"), name)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(NAMES)
+
+    def __len__(self) -> int:
+        return len(NAMES)
 
 
 class Commands(click.Group):
@@ -42,7 +48,11 @@ class Commands(click.Group):
             raise click.Abort from interrupt
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Commands,
+    commands=ByName(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="gguf-bench", prog_name="gguf-bench")
 @click.option(
     "--db", type=click.Path(path_type=Path), help="The results store [default: $GGUF_BENCH_DB or results.db]."
@@ -58,26 +68,6 @@ def cli(ctx: click.Context, db: Path | None, models_file: Path | None, verbose: 
     gguf-bench query "select model, quant, eps_score from eps_scores"
     """
     ctx.obj = State(db=db, models_file=models_file, verbose=verbose)
-
-
-for command in (
-    pull.pull,
-    convert.convert,
-    quantize.quantize,
-    imatrix.imatrix,
-    fidelity.fidelity,
-    compare.compare,
-    recommend.recommend,
-    results.results,
-    query.query,
-    report.report,
-    browse.browse,
-    dataset.dataset,
-    models.models,
-    gc.gc,
-    doctor.doctor,
-):
-    cli.add_command(command)
 
 
 def run() -> int:
