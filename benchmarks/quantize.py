@@ -1,12 +1,14 @@
 """`gguf-bench quantize` beside llama-quantize: what it takes longer, on the same file with the same libraries.
 
     python benchmarks/quantize.py LLAMA_QUANTIZE [--gigabytes 1] [--type Q4_K_M] [--runs 5] [--source FILE]
+    python benchmarks/quantize.py LLAMA_QUANTIZE --buffers 8192 64 32 16 8 4 [...]
 
 Both are timed from the start of their process to its end, in turn, on a warm page cache; the first pair does not count.
 LLAMA_QUANTIZE runs on the installed llama.cpp's own libraries, so that compiler flags are the same, and both use every
 core. The source is a llama of random F16 weights, made once for a run, with rows that every type fits; ours knows its
 sha256, as after its conversion or the first use. Ours does more: it plans first and checks the disk, hashes, flushes
-and reads back what it wrote, and records it.
+and reads back what it wrote, and records it; and it goes through a tensor by fewer rows at a time, which is quicker.
+With `--buffers` llama-quantize alone is timed by its `--max-buffer-size` (MiB; 8192 is its default) against the first.
 
 Prints seconds by the clock and by the processor (user and system, children included), medians over the runs, and the
 ratios of pairs with their spread. On a machine that is busy go by the processor's.
@@ -15,6 +17,7 @@ ratios of pairs with their spread. On a machine that is busy go by the processor
 from __future__ import annotations
 
 import argparse
+import filecmp
 import importlib.util
 import os
 import resource
@@ -23,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,29 +46,44 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         source = options.source or random_model(folder / "random-F16.gguf", options.gigabytes)
+        theirs = [options.tool, "--allow-requantize", source, folder / "theirs.gguf", options.type]
+        print(f"{source.stat().st_size / 1e9:.2f} GB to {options.type}, {os.cpu_count()} cores, n = {options.runs}")
+        if options.buffers:
+            by_buffer = {f"{mib} MiB": [theirs[0], "--max-buffer-size", mib, *theirs[1:]] for mib in options.buffers}
+            compare(by_buffer, options.runs)
+            return
         ours = [sys.executable, "-m", "gguf_bench", "--db", folder / "r.db", "quantize", source, "-q", options.type]
         ours += ["--allow-requantize", "-o", folder / "ours"]
-        theirs = [options.tool, "--allow-requantize", source, folder / "theirs.gguf", options.type]
-        pairs = []
-        for number in range(options.runs + 1):
-            first, second = (ours, theirs) if number % 2 else (theirs, ours)
-            seconds = {id(command): timed(command) for command in (first, second)}
-            pair = seconds[id(ours)], seconds[id(theirs)]
-            (made,) = (folder / "ours").iterdir()
-            if number == 0 and made.read_bytes() != (folder / "theirs.gguf").read_bytes():
-                raise SystemExit("the two files differ")
-            made.unlink()
-            (folder / "theirs.gguf").unlink()
-            print(f"{'warm-up' if number == 0 else number}: {pair}", file=sys.stderr, flush=True)
-            pairs += [pair] if number else []
-        print(f"{source.stat().st_size / 1e9:.2f} GB to {options.type}, {os.cpu_count()} cores, n = {len(pairs)}")
-        for kind in Seconds._fields:
-            mine, yours = ([getattr(seconds, kind) for seconds in side] for side in zip(*pairs, strict=True))
-            ratios = sorted(a / b for a, b in zip(mine, yours, strict=True))
+        compare({"llama-quantize": theirs, "gguf-bench": ours}, options.runs, lambda: same(folder))
+
+
+def compare(commands: dict[str, list[object]], n_runs: int, check: Callable[[], None] = lambda: None) -> None:
+    """Time each in turn, `n_runs` times after one that does not count, and print how they compare with the first."""
+    names, rounds = list(commands), []
+    for number in range(n_runs + 1):
+        order = names if number % 2 else names[::-1]
+        seconds = {name: timed(commands[name]) for name in order}
+        check()
+        print(f"{number or 'warm-up'}: {seconds}", file=sys.stderr, flush=True)
+        rounds += [seconds] if number else []
+    for kind in Seconds._fields:
+        for name in names:
+            each = [getattr(seconds[name], kind) for seconds in rounds]
+            ratios = sorted(getattr(seconds[name], kind) / getattr(seconds[names[0]], kind) for seconds in rounds)
             print(
-                f"{kind:9} gguf-bench {statistics.median(mine):.2f} s, llama-quantize {statistics.median(yours):.2f} s,"
-                f" ratio {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})"
+                f"{kind:9} {name}: {statistics.median(each):.2f} s, ratio {statistics.median(ratios):.3f}"
+                f" ({ratios[0]:.3f} to {ratios[-1]:.3f})"
             )
+
+
+def same(folder: Path) -> None:
+    """Compare what both made, and remove it."""
+    (made,) = (folder / "ours").iterdir()
+    theirs = folder / "theirs.gguf"
+    if not filecmp.cmp(made, theirs, shallow=False):
+        raise SystemExit("the two files differ")
+    made.unlink()
+    theirs.unlink()
 
 
 def parsed() -> argparse.Namespace:
@@ -74,6 +93,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--type", default="Q4_K_M")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--source", type=Path)
+    parser.add_argument("--buffers", type=int, nargs="+", metavar="MIB")
     parser.add_argument(
         "--folder", type=Path, help="where to write, three times the source [default: the temporary one]"
     )

@@ -48,6 +48,14 @@ KEPT_ARRAY, KEPT_STRING_BYTES, KEPT_BYTES = 1024, 1 << 20, 1 << 24
 """Longer arrays and strings are passed over; the ones that matter here have a value a layer, or are templates."""
 CHUNK_BYTES = 1 << 20
 
+ALIGNMENT = 32
+"""Where tensors begin in what llama.cpp writes."""
+
+
+def padded(n_bytes: int) -> int:
+    """What a tensor of `n_bytes` takes there."""
+    return -(-n_bytes // ALIGNMENT) * ALIGNMENT
+
 
 @dataclass(frozen=True, slots=True)
 class Tensor:

@@ -20,10 +20,9 @@ from gguf_bench import quantize_options
 from gguf_bench.child import PATIENCE_SECONDS, Child, Event
 from gguf_bench.errors import MORE_ROOM, QuantizeError
 from gguf_bench.gguf_files import part_name
-from gguf_bench.gguf_header import BLOCKS, read_header
+from gguf_bench.gguf_header import BLOCKS, padded, read_header
 from gguf_bench.paths import folder_beside, written_whole
 from gguf_bench.progress import SILENT, Progress, Reached
-from gguf_bench.quantize_options import ALIGNMENT
 from gguf_bench.quants import QUANTS, Quant
 from gguf_bench.records import GgufFile, QuantizedSize, QuantizeOptions
 
@@ -62,6 +61,7 @@ class Quantizer:
     def __init__(self, source: GgufFile, options: QuantizeOptions) -> None:
         check(source, options)
         self._source, self._options = source, options
+        self._planned: dict[str, QuantizedSize] = {}
         self._header = read_header(source.path)
         quantize_options.check(options, self._header)
         job = {
@@ -100,15 +100,16 @@ class Quantizer:
         self._child.send({"file_type": quant.file_type, "target": None})
         planned = self._event("planned")
         sizes = [_bytes(tensor["shape"], tensor["new_type"]) for tensor in planned["tensors"]]
-        return QuantizedSize(
+        found = self._planned[quant.name] = QuantizedSize(
             tensor_bytes=sum(sizes),
-            file_bytes=self._header_bytes() + sum(map(_padded, sizes)),
+            file_bytes=self._header_bytes() + sum(map(padded, sizes)),
             bits_per_weight=8 * sum(sizes) / max(1, sum(prod(tensor["shape"]) for tensor in planned["tensors"])),
             types=dict(Counter(tensor["new_type"] for tensor in planned["tensors"]).most_common()),
             n_fallback=planned["n_fallback"],
             needs_imatrix=planned["needs_imatrix"],
             n_uncovered=len(planned["uncovered"]),
         )
+        return found
 
     def require_imatrix(self, quant: Quant, planned: QuantizedSize) -> None:
         """Raise QuantizeError where `planned` needs importances that are not given."""
@@ -126,10 +127,11 @@ class Quantizer:
         )
 
     def write(self, quant: Quant, targets: Sequence[Path], progress: Progress = SILENT) -> Event:
-        """Write the file, in the parts that `target_names` names; they are there whole, and loadable, or not at all.
+        """Write the file, in the parts that `target_names` names; they are there whole or not at all.
 
-        Returns the facts of it that `describe` wants. Raises QuantizeError with llama.cpp's reason, and where what it
-        is made of was changed since this began.
+        Returns the facts of it that `describe` wants: where its content is what its `plan` foretold they are the
+        source's but for the type, else llama.cpp has read them. Raises QuantizeError with llama.cpp's reason, and where
+        what it is made of was changed since this began.
         """
         with _parts_written_whole(targets, by_prefix=self._options.keep_split) as (prefix, first):
             self._child.send({"file_type": quant.file_type, "target": str(prefix), "result": str(first)})
@@ -149,7 +151,13 @@ class Quantizer:
             for path, before in zip(self._sources, self._before, strict=True):
                 if _state(path) != before:
                     raise QuantizeError(f"{path} was changed while it was read", hint="run the same command again")
-        return event
+        return event if "file_type" in event else self._foretold(quant) | event
+
+    def _foretold(self, quant: Quant) -> Event:
+        """The facts of a file as planned. To have llama.cpp read them takes as long as its vocabulary is large."""
+        names = ("n_params", "architecture", "context_train")
+        facts = {name: getattr(self._source, name) for name in names}
+        return facts | {"file_type": quant.file_type, "bits_per_weight": self._planned[quant.name].bits_per_weight}
 
     def _event(self, *names: str) -> Event:
         event = self._child.receive()
@@ -159,7 +167,7 @@ class Quantizer:
 
     def _header_bytes(self) -> int:
         """What a file has besides its tensors."""
-        return self._source.size_bytes - sum(_padded(tensor.size_bytes) for tensor in self._header.tensors)
+        return self._source.size_bytes - sum(padded(tensor.size_bytes) for tensor in self._header.tensors)
 
 
 def check(source: GgufFile, options: QuantizeOptions) -> None:
@@ -201,10 +209,6 @@ def _state(path: Path) -> tuple[int, int, int]:
 def _bytes(shape: Sequence[int], type_name: str) -> int:
     _, per_block, block_bytes = BLOCKS[type_name]
     return prod(shape) // per_block * block_bytes
-
-
-def _padded(n_bytes: int) -> int:
-    return -(-n_bytes // ALIGNMENT) * ALIGNMENT
 
 
 def _nearest_without_imatrix(wanted: Quant) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gguf_bench.errors import QuantizeError
-from gguf_bench.gguf_header import BLOCKS, GgufHeader
+from gguf_bench.gguf_header import ALIGNMENT, BLOCKS, GgufHeader
 from gguf_bench.records import QuantizeOptions
 
 Override = tuple[str, int | float | bool | str]
@@ -25,9 +25,6 @@ NEED_IMATRIX = ("IQ2_XXS", "IQ2_XS", "IQ1_S")
 
 MAX_KEY_BYTES, MAX_TEXT_BYTES, MAX_INT = 127, 127, 2**32 - 1
 """What fits llama_model_kv_override; whole numbers are written as 32 bits without a sign."""
-
-ALIGNMENT_KEY, ALIGNMENT = "general.alignment", 32
-"""Where tensors begin in what llama.cpp writes."""
 
 OUTPUT, TOKEN_EMBEDDINGS = "output.weight", ("token_embd.weight", "per_layer_token_embd.weight")
 
@@ -119,12 +116,12 @@ def check(options: QuantizeOptions, header: GgufHeader) -> None:
 def _check_alignment(options: QuantizeOptions, header: GgufHeader) -> None:
     """llama.cpp pads what it writes to 32 bytes, whatever the file says: nothing could load it."""
     for where, alignment in (
-        (header.name, header.values.get(ALIGNMENT_KEY, ALIGNMENT)),
-        ("--override-kv", dict(options.override_kv).get(ALIGNMENT_KEY, ALIGNMENT)),
+        (header.name, header.values.get("general.alignment", ALIGNMENT)),
+        ("--override-kv", dict(options.override_kv).get("general.alignment", ALIGNMENT)),
     ):
         if alignment != ALIGNMENT:
             raise QuantizeError(
-                f"{where} has a {ALIGNMENT_KEY} of {alignment}, but llama.cpp quantizes only by {ALIGNMENT}"
+                f"{where} has a general.alignment of {alignment}, but llama.cpp quantizes only by {ALIGNMENT}"
             )
 
 

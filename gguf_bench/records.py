@@ -230,7 +230,7 @@ class QuantizeOptions:
     tensor's name counts. `override_kv` are (key, value). `imatrix` is a path as it was typed, since llama.cpp writes it
     into the file, or `imatrix_name` in its place; of its entries only those count whose names contain one of
     `include_weights`, where there are any, and none of `exclude_weights`. `n_threads` 0 means all, and `max_buffer_mib`
-    None 8 GiB: these two change no byte.
+    None 8 MiB a thread: these two change no byte.
     `size_target` ("90MiB") is what `tensor_types` were chosen for, where they were; the file is called by it.
     """
 

@@ -17,14 +17,12 @@ from typing import Any
 import numpy as np
 
 from gguf_bench.errors import QuantizeError
+from gguf_bench.gguf_header import padded
 from gguf_bench.quants import QUANTS, Quant
 from gguf_bench.units import SIZE, size_bytes
 
 CLOSE = 0.99
 """The share of what is asked for that a file is to come to at least."""
-
-ALIGNMENT = 32
-"""Tensors begin at multiples of it in what llama.cpp writes."""
 
 MOST_STATES = 4096
 """Ways to begin that are gone on with, tensor after tensor."""
@@ -86,7 +84,7 @@ class Choice:
 
     @property
     def padded_bytes(self) -> int:
-        return -(-self.n_bytes // ALIGNMENT) * ALIGNMENT
+        return padded(self.n_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,10 +56,7 @@ def moe(path: Path, *, tensors_a_part: int = 0) -> Path:
     """A mixture of experts in F16, 6 MB, at `path`; in parts where their size is given. Returns the (first) path."""
     random = np.random.default_rng(0)
     writer = gguf.GGUFWriter(path, "llama", split_max_tensors=tensors_a_part)
-    writer.add_tokenizer_model("no_vocab")
-    writer.add_name("Quellmark")
-    for key, value in KEYS.items():
-        (writer.add_float32 if isinstance(value, float) else writer.add_uint32)(f"llama.{key}", value)
+    add_keys(writer)
     for name, shape in SHAPES.items():
         # The sum of several numbers: small values are the more frequent ones, as in a real model.
         values = random.integers(-(1 << 12), 1 << 12, (3, *shape)).sum(axis=0).astype(np.float32) / np.float32(1 << 15)
@@ -71,6 +68,13 @@ def moe(path: Path, *, tensors_a_part: int = 0) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return sorted(path.parent.glob(f"{path.stem}*.gguf"))[0]
+
+
+def add_keys(writer: gguf.GGUFWriter) -> None:
+    writer.add_tokenizer_model("no_vocab")
+    writer.add_name("Quellmark")
+    for key, value in KEYS.items():
+        (writer.add_float32 if isinstance(value, float) else writer.add_uint32)(f"llama.{key}", value)
 
 
 def importances(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[Array, Array]]:

@@ -9,19 +9,23 @@ import json
 import platform
 import shlex
 import shutil
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import llama_cpp
+import numpy as np
 import pytest
 from click.testing import CliRunner
-from gguf import GGUFReader
+from gguf import GGUFReader, GGUFWriter
 from llama_cpp._ggml import libggml
 
 from gguf_bench import convert, prepare, provenance, quantize_options
 from gguf_bench.cli.commands import cli
+from gguf_bench.describe import describe, described
 from gguf_bench.errors import CheckpointError, DiskSpaceError, ModelError, QuantizeError, StoreError
 from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.gguf_header import BLOCKS, read_header
@@ -129,12 +133,37 @@ def test_threads_and_buffers_change_no_byte(
     assert sha256(plain) == sha256(other)
 
 
+def test_a_large_tensor_is_not_unpacked_whole(tmp_path: Path) -> None:
+    """128 MiB of F16, twice that in 32 bits."""
+    source = tmp_path / "wide-F16.gguf"
+    writer = GGUFWriter(source, "llama")
+    sources.add_keys(writer)
+    for name, shape in (("token_embd.weight", (1 << 18, 256)), ("output.weight", (64, 256))):
+        writer.add_tensor(name, np.zeros(shape, np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+    def peak_bytes(options: str) -> int:
+        script = (
+            "import resource; from pathlib import Path; from gguf_bench.llama.quantize import write, QuantizeOptions\n"
+            f"write(Path('{source}'), Path('{tmp_path}/made'), 7, QuantizeOptions({options}), None, lambda *_: None)\n"
+            "print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        return int(found.stdout.splitlines()[-1])
+
+    assert peak_bytes("") < peak_bytes("max_buffer_mib=8192") - 2**28
+
+
 @pytest.mark.parametrize(
     "options",
     [
         QuantizeOptions(),
         QuantizeOptions(imatrix="imatrix.gguf"),
         QuantizeOptions(override_kv=(("general.name", "a text"), ("a", 1), ("b", 0.5), ("c", True))),
+        QuantizeOptions(override_kv=(("llama.context_length", 77),)),
         QuantizeOptions(tensor_types=(("ffn_down", "Q8_0"),), output_tensor_type="F16"),
     ],
 )
@@ -149,8 +178,10 @@ def test_it_is_hashed_while_it_is_written(
         quantizer.plan(quant("Q4_K_M"))
         quantizer.plan(quant("Q8_0"))
         for name in ("Q8_0", "Q4_K_M"):
-            seen = quantizer.write(quant(name), [tmp_path / f"{name}.gguf"])
-            assert seen["sha256"] == sha256(tmp_path / f"{name}.gguf")
+            made = tmp_path / f"{name}.gguf"
+            seen = quantizer.write(quant(name), [made])
+            assert seen["sha256"] == sha256(made)
+            assert described(seen, (made,), seen["sha256"], repo=None, commit=None) == describe((made,), sha256(made))
 
 
 @pytest.mark.parametrize("options", [QuantizeOptions(keep_split=True), QuantizeOptions(prune_layers=(1,))])

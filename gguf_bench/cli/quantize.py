@@ -84,7 +84,9 @@ TENSOR_TYPE = Typed("tensor_type", "TYPE")
 @click.option("--prune-layers", type=Typed("layers", "L0,L1,..."), help="Leave these layers out.")
 @click.option("--keep-split", is_flag=True, help="Write as many parts as the source has.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads to use [default: all].")
-@click.option("--max-buffer-size", type=click.IntRange(1, 2**20), metavar="MIB", help="Memory for one tensor's rows.")
+@click.option(
+    "--max-buffer-size", type=click.IntRange(1, 2**20), metavar="MIB", help="Memory for rows [default: 8 a thread]."
+)
 @click.option("--dry-run", is_flag=True, help="Only show what each type comes to.")
 @click.option("--list", "list_types", is_flag=True, help="Show every type there is.")
 @click.option("-o", "--output", type=HomePath(path_type=Path, file_okay=False), help="Write into this folder.")

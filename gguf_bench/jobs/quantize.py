@@ -18,8 +18,8 @@ from gguf_bench.records import QuantizeOptions
 def work(job: Job, emit: Emit, lines: Lines) -> None:
     """{source, options, n_layers}, then {file_type, target, result} a line -> ready, then an answer a line.
 
-    Without a `target` the answer says what the type comes to; with one, progress events come before the facts of the
-    file `result`, which is `target` or its first part.
+    Without a `target` the answer says what the type comes to; with one, progress events come before the sha256 of the
+    file `result`, which is `target` or its first part. Where that is null, or keys were set, its facts come with it.
     """
     options = quantize_options(job)
     importances = quantize_imatrix.load(options) if options.imatrix is not None else None
@@ -40,7 +40,8 @@ def work(job: Job, emit: Emit, lines: Lines) -> None:
         sha256 = llama_quantize.write(
             source, Path(target), file_type, options, importances, on_tensor, plans.get(file_type)
         )
-        emit("written", sha256=sha256, **facts(Path(request["result"])))
+        is_foretold = sha256 is not None and not options.override_kv
+        emit("written", sha256=sha256, **({} if is_foretold else facts(Path(request["result"]))))
 
 
 def quantize_options(job: Job) -> QuantizeOptions:

@@ -9,11 +9,12 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gguf_bench.errors import QuantizeError
-from gguf_bench.gguf_header import BLOCKS
+from gguf_bench.gguf_header import BLOCKS, padded
 from gguf_bench.llama.bindings import llama_cpp
 from gguf_bench.llama.gguf_source import GgufSource
 from gguf_bench.llama.hash_written import HashWritten
@@ -30,6 +31,11 @@ _TENSOR = re.compile(
 LOW_BITS = ("IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S")
 """Types that llama.cpp refuses to make of a layer's tensor without importances (tensor_requires_imatrix)."""
 Q2_K_S = 21
+
+BUFFER_MIB_A_THREAD = 8
+"""Rows of a tensor that are in memory at once, as they are, in 32 bits and quantized. llama-quantize takes up to 8 GiB,
+and so goes through memory three times; what the processor's cache holds is quantized faster (benchmarks/quantize.py
+--buffers), and no tensor is too large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +113,8 @@ def _has_importances(
 
 def _header(
     source: Path, plan: Plan, file_type: int, options: QuantizeOptions, importances: Importances | None
-) -> bytes | None:
-    """How the file that `plan` is of will begin; None where there are several, or layers are left out of it."""
-    if options.keep_split or options.prune_layers:
-        return None
+) -> bytes:
+    """How the one file that `plan` is of will begin."""
     with closing(GgufSource(source)) as opened:
         types = [(tensor.name, tensor.name, tensor.new_type) for tensor in plan.tensors]
         return opened.header_of_result(types, file_type, overrides(options, importances))
@@ -129,15 +133,19 @@ def write(
 
     With `options.keep_split`, `target` is what the names of the parts begin with. `on_tensor` hears (number, name) of
     each tensor done, read from the log, which is llama.cpp's only sign of progress. Returns the sha256 of what was
-    written, where it was `planned` and the plan tells how it begins. Raises QuantizeError with llama.cpp's reason.
+    written, where it was `planned`, is one file and came to what the plan tells. Raises QuantizeError with llama.cpp's
+    reason.
     """
 
     def hear(line: str) -> None:
         if found := _TENSOR.match(line):
             on_tensor(int(found["number"]), found["name"])
 
-    begins = None if planned is None else _header(source, planned, file_type, options, importances)
-    with nullcontext() if begins is None else HashWritten(target, begins) as hashed:
+    hashed = None
+    if planned is not None and not options.keep_split and not options.prune_layers:
+        foretell = partial(_header, source, planned, file_type, options, importances)
+        hashed = HashWritten(target, foretell, sum(padded(tensor.n_bytes) for tensor in planned.tensors))
+    with hashed or nullcontext():
         _run(source, target, file_type, options, importances, dry_run=False, hear=hear)
     return hashed.sha256 if hashed else None
 
@@ -160,8 +168,8 @@ def _run(
         params.output_tensor_type = _ggml_type(options.output_tensor_type)
     if options.token_embedding_type is not None:
         params.token_embedding_type = _ggml_type(options.token_embedding_type)
-    if options.max_buffer_mib is not None:
-        params.max_buf_size = options.max_buffer_mib * 2**20
+    n_threads = options.n_threads or len(os.sched_getaffinity(0))
+    params.max_buf_size = (options.max_buffer_mib or BUFFER_MIB_A_THREAD * n_threads) * 2**20
     if importances is not None:
         params.imatrix = _imatrix(importances)
     if keys := overrides(options, importances):
