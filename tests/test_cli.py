@@ -20,6 +20,7 @@ from click.testing import CliRunner
 
 from gguf_bench import terminal
 from gguf_bench.baselines import BASELINES
+from gguf_bench.cli import FAREWELL, INTERRUPTED
 from gguf_bench.cli.commands import NAMES, cli
 from gguf_bench.cli.state import State
 from gguf_bench.records import Comparison
@@ -503,6 +504,21 @@ def test_an_interrupt_leaves_no_traceback(
     assert "interrupted; run the same command again" in errors
     assert len(errors.split("\n")) <= 3
     assert "Abort" not in errors
+
+
+def test_an_interrupt_that_meets_a_destructor_leaves_no_traceback_either() -> None:
+    script = (
+        "import os, signal, time, gguf_bench.cli as cli\n"
+        "class Busy:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        time.sleep(1)\n"
+        "cli._on_signals(cli._interrupt)\n"
+        "Busy()\n"
+        "time.sleep(20)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (INTERRUPTED, FAREWELL)
 
 
 def test_a_signal_that_was_ignored_stays_so(endless: Callable[..., subprocess.Popen[str]]) -> None:

@@ -147,9 +147,10 @@ def test_a_large_tensor_is_not_unpacked_whole(tmp_path: Path) -> None:
 
     def peak_bytes(options: str) -> int:
         script = (
-            "import resource; from pathlib import Path; from gguf_bench.llama.quantize import write, QuantizeOptions\n"
+            "from pathlib import Path; from gguf_bench.llama.quantize import write, QuantizeOptions\n"
+            "from gguf_bench.jobs.protocol import peak_rss_bytes\n"
             f"write(Path('{source}'), Path('{tmp_path}/made'), 7, QuantizeOptions({options}), None, lambda *_: None)\n"
-            "print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            "print(peak_rss_bytes())"
         )
         found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
         return int(found.stdout.splitlines()[-1])

@@ -61,8 +61,13 @@ def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     if _interrupted:
         _leave()  # a second one
     _interrupted.append(number)
+    sys.unraisablehook = _nothing  # Python would print, and drop, one that meets a destructor or an import's callback
     _thread.start_new_thread(_leave_soon, ())  # takes no lock that the interrupted code may hold, as Thread() would
     raise KeyboardInterrupt
+
+
+def _nothing(_unraisable: object) -> None:
+    pass
 
 
 def _leave_soon() -> NoReturn:
