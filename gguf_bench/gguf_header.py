@@ -52,6 +52,12 @@ ALIGNMENT = 32
 """Where tensors begin in what llama.cpp writes."""
 
 
+def tensor_bytes(shape: Sequence[int], type_name: str) -> int:
+    """What a tensor of whole blocks takes in the type of this name."""
+    _, per_block, block_bytes = BLOCKS[type_name]
+    return math.prod(shape) // per_block * block_bytes
+
+
 def padded(n_bytes: int) -> int:
     """What a tensor of `n_bytes` takes there."""
     return -(-n_bytes // ALIGNMENT) * ALIGNMENT

@@ -20,7 +20,7 @@ from gguf_bench import quantize_options
 from gguf_bench.child import PATIENCE_SECONDS, Child, Event
 from gguf_bench.errors import MORE_ROOM, QuantizeError
 from gguf_bench.gguf_files import part_name
-from gguf_bench.gguf_header import BLOCKS, padded, read_header
+from gguf_bench.gguf_header import padded, read_header, tensor_bytes
 from gguf_bench.paths import folder_beside, written_whole
 from gguf_bench.progress import SILENT, Progress, Reached
 from gguf_bench.quants import QUANTS, Quant
@@ -99,7 +99,7 @@ class Quantizer:
             raise QuantizeError(f"{quant.name} leaves tensors unquantized, so llama.cpp would pass over types for some")
         self._child.send({"file_type": quant.file_type, "target": None})
         planned = self._event("planned")
-        sizes = [_bytes(tensor["shape"], tensor["new_type"]) for tensor in planned["tensors"]]
+        sizes = [tensor_bytes(tensor["shape"], tensor["new_type"]) for tensor in planned["tensors"]]
         found = self._planned[quant.name] = QuantizedSize(
             tensor_bytes=sum(sizes),
             file_bytes=self._header_bytes() + sum(map(padded, sizes)),
@@ -204,11 +204,6 @@ def _state(path: Path) -> tuple[int, int, int]:
     """What differs where a file's content does."""
     stat = path.stat()
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-
-def _bytes(shape: Sequence[int], type_name: str) -> int:
-    _, per_block, block_bytes = BLOCKS[type_name]
-    return prod(shape) // per_block * block_bytes
 
 
 def _nearest_without_imatrix(wanted: Quant) -> str:

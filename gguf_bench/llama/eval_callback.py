@@ -18,7 +18,7 @@ import numpy as np
 
 from gguf_bench.errors import ModelError
 from gguf_bench.llama.bindings import llama_cpp
-from gguf_bench.llama.ggml import function
+from gguf_bench.llama.ggml import function, other
 
 Array = np.ndarray[Any, Any]
 
@@ -66,12 +66,7 @@ class _InitParams(ctypes.Structure):
 
 
 def _other(found: str) -> ModelError:
-    from gguf_bench.llama_build import installed_version  # takes its time to import
-
-    return ModelError(
-        f"this llama.cpp ({installed_version()}) lays tensors out in another way than gguf-bench knows: {found}",
-        hint="install the llama-cpp-python that gguf-bench asks for: pip install --force-reinstall gguf-bench",
-    )
+    return other(f"lays tensors out in another way than gguf-bench knows: {found}")
 
 
 # --- the layout ---

@@ -19,10 +19,15 @@ def function(name: str, result: Any, *arguments: Any) -> Any:
 
 
 def unknown(how: str) -> ModelError:
-    """That the library is not the one we know; `how` goes on behind its name."""
+    """That the library is not the one we know; `how` goes on behind that."""
+    return other(f"is not the one that gguf-bench knows: it {how}")
+
+
+def other(how: str) -> ModelError:
+    """That the library is another one; `how` goes on behind its name."""
     from gguf_bench.llama_build import installed_version  # takes its time to import
 
     return ModelError(
-        f"this llama.cpp ({installed_version()}) is not the one that gguf-bench knows: it {how}",
+        f"this llama.cpp ({installed_version()}) {how}",
         hint="install the llama-cpp-python that gguf-bench asks for: pip install --force-reinstall gguf-bench",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gguf_bench.errors import QuantizeError
-from gguf_bench.gguf_header import BLOCKS, padded
+from gguf_bench.gguf_header import BLOCKS, padded, tensor_bytes
 from gguf_bench.llama.bindings import llama_cpp
 from gguf_bench.llama.gguf_source import GgufSource
 from gguf_bench.llama.hash_written import HashWritten
@@ -49,8 +48,7 @@ class PlannedTensor:
 
     @property
     def n_bytes(self) -> int:
-        _, per_block, block_bytes = BLOCKS[self.new_type]
-        return math.prod(self.shape) // per_block * block_bytes
+        return tensor_bytes(self.shape, self.new_type)
 
 
 @dataclass(frozen=True, slots=True)
