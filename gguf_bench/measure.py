@@ -19,8 +19,9 @@ from gguf_bench.errors import ChildDied, ChildHung, ModelError
 from gguf_bench.fidelity import Fidelity
 from gguf_bench.prepare import PLAIN, Contender
 from gguf_bench.progress import SILENT, Progress
+from gguf_bench.quantize_options import QuantizeOptions
 from gguf_bench.quants import Quant
-from gguf_bench.records import GgufFile, ModelSpec, QuantizeOptions
+from gguf_bench.records import GgufFile, ModelSpec
 from gguf_bench.store import Row, Store
 from gguf_bench.texts import Text
 

@@ -1,13 +1,21 @@
-"""The store's schema, as steps. Append a step; never edit one that was released."""
+"""The store's schema, as steps. Append a step, to STEPS too; never edit one that was released.
+
+sqlite-utils applies them and keeps the names of those that a store has. It is imported only where there is something to
+apply: it takes longer than all that a command does with a store that is up to date.
+"""
 
 from __future__ import annotations
 
-from gguf_bench.sqlite_library import Database, Migrations
+import sqlite3
+from typing import TYPE_CHECKING
 
-migrations = Migrations("gguf_bench")
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+TABLE, OURS = "_sqlite_migrations", "gguf_bench"
+"""Where sqlite-utils keeps the names, and what it calls this set of steps."""
 
 
-@migrations()  # type: ignore[untyped-decorator]
 def m001_first_tables(db: Database) -> None:
     """Files, runs, contenders, answers, the documents' labels, and the view `eps_scores`."""
     for statement in FIRST_TABLES.split(";"):
@@ -179,7 +187,6 @@ create view eps_scores as
 """
 
 
-@migrations()  # type: ignore[untyped-decorator]
 def m002_adapters(db: Database) -> None:
     """The LoRA adapter a contender was run with. It takes room, too, so `size_bytes` counts it."""
     view = db["eps_scores"].schema
@@ -194,7 +201,6 @@ def m002_adapters(db: Database) -> None:
     )
 
 
-@migrations()  # type: ignore[untyped-decorator]
 def m003_endpoints(db: Database) -> None:
     """Contenders that a server answers for: who it says answered, how it was asked, and what that cost."""
     view = db["eps_scores"].schema
@@ -217,13 +223,11 @@ ENDPOINT_COLUMNS = (
 )
 
 
-@migrations()  # type: ignore[untyped-decorator]
 def m004_sampled_tokens(db: Database) -> None:
     """How many of an answer's tokens the model chose; the others its grammar forced. Unknown of earlier answers."""
     db.execute("alter table answers add column sampled_tokens integer")
 
 
-@migrations()  # type: ignore[untyped-decorator]
 def m005_what_a_run_shows(db: Database) -> None:
     """Baselines that nobody asked for, answers without a grammar, and what of the gold figures the excerpts hold."""
     view = db["eps_scores"].schema
@@ -253,7 +257,6 @@ create table excerpts (              -- what of each document the contenders of 
 """
 
 
-@migrations()  # type: ignore[untyped-decorator]
 def m006_texts(db: Database) -> None:
     """What contenders got to read, each text once however many runs show it; the scorer beside every score."""
     view = db["eps_scores"].schema
@@ -273,7 +276,6 @@ create table texts (
 """
 
 
-@migrations()  # type: ignore[untyped-decorator]
 def m007_fidelity(db: Database) -> None:
     """How near files predict to the ones they were made from; the measurement that counts beside every score."""
     view = db["eps_scores"].schema
@@ -332,7 +334,29 @@ FIDELITY_SHOWN = """fidelity_measurements on fidelity_measurements.id = (
     )"""
 
 
-@migrations()  # type: ignore[untyped-decorator]
 def m008_template_kwargs(db: Database) -> None:
     """What the chat template of a contender was given: who runs the file elsewhere has to give it the same."""
     db.execute("alter table contenders add column template_kwargs text")  # JSON; null: nothing, or not known
+
+
+STEPS = (
+    *(m001_first_tables, m002_adapters, m003_endpoints, m004_sampled_tokens, m005_what_a_run_shows, m006_texts),
+    *(m007_fidelity, m008_template_kwargs),
+)
+NAMES = [step.__name__ for step in STEPS]
+
+
+def applied(store: sqlite3.Connection) -> set[str]:
+    """The names of the steps that `store` has. Raises sqlite3.OperationalError where it is no store."""
+    return {name for (name,) in store.execute(f"select name from {TABLE} where migration_set = ?", [OURS])}
+
+
+def apply(store: sqlite3.Connection, *, stop_before: str | None = None) -> None:
+    """Bring `store` up to date, or to what it was before there was a step."""
+    from sqlite_utils import Database, Migrations
+
+    migrations = Migrations(OURS)
+    for step in STEPS:
+        migrations()(step)
+    # Looking for plugins takes its time, and we want nobody else's.
+    migrations.apply(Database(store, execute_plugins=False), stop_before=stop_before)

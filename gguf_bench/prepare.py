@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from gguf_bench import convert as convert_stage
-from gguf_bench import llama_build, needs, provenance, texts, upstream
+from gguf_bench import llama_build, needs, provenance, texts
 from gguf_bench import quantize as quantize_stage
 from gguf_bench.baselines import BASELINES
 from gguf_bench.catalog import hub_id_mistake
@@ -28,16 +28,10 @@ from gguf_bench.package import find_package_gguf
 from gguf_bench.paths import cache_folder, require_free_space, require_room
 from gguf_bench.progress import SILENT, Progress
 from gguf_bench.quantize import Quantizer
+from gguf_bench.quantize_options import QuantizeOptions
 from gguf_bench.quants import DEFAULT_QUANT, Quant
 from gguf_bench.quants import quant as find_quant
-from gguf_bench.records import (
-    Checkpoint,
-    Document,
-    GgufFile,
-    ModelSpec,
-    QuantizedSize,
-    QuantizeOptions,
-)
+from gguf_bench.records import Checkpoint, Document, GgufFile, ModelSpec, QuantizedSize
 from gguf_bench.store import Row, Store
 
 if TYPE_CHECKING:
@@ -223,6 +217,8 @@ def convert(
 
 def convert_upstream(spec: ModelSpec, store: Store, outtype: str, target: Path, progress: Progress = SILENT) -> Path:
     """As `convert`, by llama.cpp's own converter, which knows more families and needs the extra `upstream`."""
+    from gguf_bench import upstream  # knows the token, and what finds that takes its time to import
+
     upstream.require()
     where, repo, commit = _fetched(spec, store, progress, check=None)
     _require_checkpoint(spec, where)

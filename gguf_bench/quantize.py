@@ -23,8 +23,9 @@ from gguf_bench.gguf_files import part_name
 from gguf_bench.gguf_header import padded, read_header, tensor_bytes
 from gguf_bench.paths import folder_beside, written_whole
 from gguf_bench.progress import SILENT, Progress, Reached
+from gguf_bench.quantize_options import QuantizeOptions
 from gguf_bench.quants import QUANTS, Quant
-from gguf_bench.records import GgufFile, QuantizedSize, QuantizeOptions
+from gguf_bench.records import GgufFile, QuantizedSize
 
 UNQUANTIZED = ("F32", "F16", "BF16")
 TYPE_AT_END = re.compile(rf"[-.](?:{'|'.join(sorted(QUANTS, key=len, reverse=True))})$", re.IGNORECASE)

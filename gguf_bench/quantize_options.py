@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from gguf_bench.errors import QuantizeError
 from gguf_bench.gguf_header import ALIGNMENT, BLOCKS, GgufHeader
-from gguf_bench.records import QuantizeOptions
 
 Override = tuple[str, int | float | bool | str]
 
@@ -27,6 +27,36 @@ MAX_KEY_BYTES, MAX_TEXT_BYTES, MAX_INT = 127, 127, 2**32 - 1
 """What fits llama_model_kv_override; whole numbers are written as 32 bits without a sign."""
 
 OUTPUT, TOKEN_EMBEDDINGS = "output.weight", ("token_embd.weight", "per_layer_token_embd.weight")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizeOptions:
+    """How a file is quantized besides its type, by the names of llama-quantize's options. All of it is JSON.
+
+    Types of tensors are ggml's names ("Q4_K"). `tensor_types` are (regular expression, type); the first one found in a
+    tensor's name counts. `override_kv` are (key, value). `imatrix` is a path as it was typed, since llama.cpp writes it
+    into the file, or `imatrix_name` in its place; of its entries only those count whose names contain one of
+    `include_weights`, where there are any, and none of `exclude_weights`. `n_threads` 0 means all, and `max_buffer_mib`
+    None 8 MiB a thread: these two change no byte.
+    `size_target` ("90MiB") is what `tensor_types` were chosen for, where they were; the file is called by it.
+    """
+
+    allow_requantize: bool = False
+    pure: bool = False
+    leave_output_tensor: bool = False
+    output_tensor_type: str | None = None
+    token_embedding_type: str | None = None
+    tensor_types: tuple[tuple[str, str], ...] = ()
+    override_kv: tuple[Override, ...] = ()
+    prune_layers: tuple[int, ...] = ()
+    keep_split: bool = False
+    imatrix: str | None = None
+    imatrix_name: str | None = None
+    include_weights: tuple[str, ...] = ()
+    exclude_weights: tuple[str, ...] = ()
+    n_threads: int = 0
+    max_buffer_mib: int | None = None
+    size_target: str | None = None
 
 
 def tensor_type(text: str) -> str:

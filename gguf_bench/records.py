@@ -223,36 +223,6 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuantizeOptions:
-    """How a file is quantized besides its type, by the names of llama-quantize's options. All of it is JSON.
-
-    Types of tensors are ggml's names ("Q4_K"). `tensor_types` are (regular expression, type); the first one found in a
-    tensor's name counts. `override_kv` are (key, value). `imatrix` is a path as it was typed, since llama.cpp writes it
-    into the file, or `imatrix_name` in its place; of its entries only those count whose names contain one of
-    `include_weights`, where there are any, and none of `exclude_weights`. `n_threads` 0 means all, and `max_buffer_mib`
-    None 8 MiB a thread: these two change no byte.
-    `size_target` ("90MiB") is what `tensor_types` were chosen for, where they were; the file is called by it.
-    """
-
-    allow_requantize: bool = False
-    pure: bool = False
-    leave_output_tensor: bool = False
-    output_tensor_type: str | None = None
-    token_embedding_type: str | None = None
-    tensor_types: tuple[tuple[str, str], ...] = ()
-    override_kv: tuple[tuple[str, int | float | bool | str], ...] = ()
-    prune_layers: tuple[int, ...] = ()
-    keep_split: bool = False
-    imatrix: str | None = None
-    imatrix_name: str | None = None
-    include_weights: tuple[str, ...] = ()
-    exclude_weights: tuple[str, ...] = ()
-    n_threads: int = 0
-    max_buffer_mib: int | None = None
-    size_target: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizedSize:
     """What a quantization comes to: the bytes of all tensors and of the file, the real bits per weight, its types.
 

@@ -20,7 +20,8 @@ from gguf_bench.errors import ChildDied, ModelError, QuantizeError
 from gguf_bench.gguf_header import read_header
 from gguf_bench.paths import written_whole
 from gguf_bench.progress import SILENT, Progress, Reached
-from gguf_bench.records import GgufFile, QuantizeOptions
+from gguf_bench.quantize_options import QuantizeOptions
+from gguf_bench.records import GgufFile
 from gguf_bench.size_target import CANDIDATES, Choice, Measured, Tensor
 from gguf_bench.texts import Text
 

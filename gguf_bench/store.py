@@ -25,13 +25,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, Literal, TypeAlias
 
+from gguf_bench import migrations
 from gguf_bench.errors import StoreError
-from gguf_bench.migrations import migrations
 from gguf_bench.paths import written_whole
 from gguf_bench.progress import SILENT, Progress
 from gguf_bench.records import Answer, Document, GgufFile, Score, Settings
 from gguf_bench.sqlite_errors import BUSY_SECONDS, explained, require_store
-from gguf_bench.sqlite_library import Database
 from gguf_bench.sqlite_reading import opened_to_read
 
 Row = dict[str, Any]
@@ -78,32 +77,35 @@ class Store:
     def __init__(self, path: Path, progress: Progress = SILENT, *, to_read: bool = False) -> None:
         self.path = path
         with explained(path):
-            self._db = self._opened_to_read() if to_read else self._opened_to_write()
+            self._connection = self._opened_to_read() if to_read else self._opened_to_write()
             try:
                 if self._lacks() and to_read:
                     self.close()
                     self._require_writable("is of an earlier version and cannot be brought up to date")
                     Store(path, progress).close()
-                    self._db = self._opened_to_read()
+                    self._connection = self._opened_to_read()
                 elif self._lacks():
                     self._migrate(progress)
                 if to_read:  # all that is read belongs together, though another process may be writing
-                    self._db.execute("begin")
+                    self._connection.execute("begin")
             except BaseException:
                 self.close()
                 raise
 
-    def _opened_to_write(self) -> Database:
+    def _opened_to_write(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._require_writable()
-        database = _database(sqlite3.connect(self.path, timeout=BUSY_SECONDS, check_same_thread=False))
-        database.execute("pragma foreign_keys = on")
-        database.execute("pragma synchronous = normal")
-        return database
+        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, check_same_thread=False)
+        connection.execute("pragma foreign_keys = on")
+        connection.execute("pragma synchronous = normal")
+        connection.row_factory = sqlite3.Row
+        return connection
 
-    def _opened_to_read(self) -> Database:
+    def _opened_to_read(self) -> sqlite3.Connection:
         require_store(self.path)
-        return _database(opened_to_read(self.path))
+        connection = opened_to_read(self.path)
+        connection.row_factory = sqlite3.Row
+        return connection
 
     def _require_writable(self, otherwise: str = "cannot be written") -> None:
         if self.path.exists():
@@ -116,27 +118,26 @@ class Store:
 
     def _lacks(self) -> list[str]:
         """Names of the migrations that the store lacks. Raises StoreError for a newer one, and for what is none."""
-        tables = {name for (name,) in self._db.execute("select name from sqlite_master")}
-        if tables and migrations.migrations_table not in tables:
+        tables = {name for (name,) in self._connection.execute("select name from sqlite_master")}
+        if tables and migrations.TABLE not in tables:
             raise StoreError(f"{self.path} is a database of something else", hint="choose another store with --db")
-        known = [migration.name for migration in migrations._migrations]
-        applied = {migration.name for migration in migrations.applied(self._db)}
-        if newer := applied - set(known):
+        applied = migrations.applied(self._connection) if tables else set()
+        if newer := applied - set(migrations.NAMES):
             raise StoreError(
                 f"{self.path} was written by a newer gguf-bench (it has {', '.join(sorted(newer))})",
                 hint="upgrade gguf-bench, or choose another store with --db",
             )
-        return [name for name in known if name not in applied]
+        return [name for name in migrations.NAMES if name not in applied]
 
     def _migrate(self, progress: Progress) -> None:
-        self._db.execute("pragma journal_mode = wal")
+        self._connection.execute("pragma journal_mode = wal")
         copy = None
         try:
             with self._writing():  # others that open an older store, or a new one, wait here and find it done
                 lacking = self._lacks()
-                if lacking and self._db.execute("select 1 from sqlite_master").fetchone():
+                if lacking and self._connection.execute("select 1 from sqlite_master").fetchone():
                     copy = self._copy_before(lacking[0])
-                migrations.apply(self._db)
+                migrations.apply(self._connection)
         except BaseException:
             if copy is not None:
                 copy.unlink()  # the store itself is as it was
@@ -173,18 +174,18 @@ class Store:
         """One write transaction, taking the lock at once, so that it waits its turn instead of failing half-way."""
         with explained(self.path):
             try:
-                self._db.execute("begin immediate")
-                yield self._db.conn
-                self._db.commit()
+                self._connection.execute("begin immediate")
+                yield self._connection
+                self._connection.commit()
             finally:
-                self._db.rollback()  # of what was not committed; nothing otherwise
+                self._connection.rollback()  # of what was not committed; nothing otherwise
 
     def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
         with explained(self.path):
-            return [dict(row) for row in self._db.conn.execute(sql, parameters)]
+            return [dict(row) for row in self._connection.execute(sql, parameters)]
 
     def close(self) -> None:
-        self._db.close()
+        self._connection.close()
 
     # Commits of Hub repos
 
@@ -539,7 +540,7 @@ class Store:
         """
         for contender in self.leaderboard(run_id):
             with explained(self.path):
-                for row in self._db.conn.execute(EACH_ANSWER, [contender["contender_id"]]):
+                for row in self._connection.execute(EACH_ANSWER, [contender["contender_id"]]):
                     yield {**contender, **dict(row)}
 
     def _read_run(self, row: Row) -> Row:
@@ -682,11 +683,6 @@ def _holder(file: IO[bytes], lock: bytes) -> Holder:
 def _byte_of(key: str) -> bytes:
     """The lock on the one byte of a file that stands for `key`; it belongs to the open file (fcntl(2), OFD)."""
     return struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, int(key[:12], 16), 1, 0)
-
-
-def _database(connection: sqlite3.Connection) -> Database:
-    connection.row_factory = sqlite3.Row
-    return Database(connection, execute_plugins=False)  # looking for them takes its time, and we want nobody else's
 
 
 def joint_sha256(hashes: Sequence[str]) -> str:

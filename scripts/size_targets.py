@@ -21,8 +21,9 @@ import numpy as np
 from gguf_bench import fidelity, prepare, texts
 from gguf_bench.cli.bars import Bars
 from gguf_bench.fidelity import Fidelity
+from gguf_bench.quantize_options import QuantizeOptions
 from gguf_bench.quants import quant
-from gguf_bench.records import ModelSpec, QuantizeOptions
+from gguf_bench.records import ModelSpec
 from gguf_bench.size_target import Target
 from gguf_bench.store import Store
 

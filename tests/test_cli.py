@@ -73,12 +73,17 @@ def imported_by(*arguments: str, of: Sequence[str] = HEAVY) -> set[str]:
         (["models", "list"], {"rich"}),
         (["dataset", "list"], {"rich"}),
         (["quantize", "--list"], {"rich"}),
-        (["results", "list"], {"rich", "sqlite_utils", "numpy"}),  # sqlite_utils brings numpy where it is installed
+        (["results", "list"], {"rich"}),
     ],
     ids=lambda value: " ".join(sorted(value)) or "nothing",
 )
 def test_a_command_imports_only_what_it_needs(arguments: list[str], needed: set[str]) -> None:
     assert imported_by(*arguments) <= needed
+
+
+def test_a_store_is_read_with_what_python_has(tmp_path: Path) -> None:
+    Store(tmp_path / "r.db").close()
+    assert imported_by("--db", str(tmp_path / "r.db"), "results", "list") == {"rich"}
 
 
 def test_a_command_imports_no_other() -> None:

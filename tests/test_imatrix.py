@@ -21,8 +21,9 @@ from gguf_bench.errors import ModelError
 from gguf_bench.gguf_header import read_header
 from gguf_bench.imatrix_file import Entry, Imatrix, progress_of, read, save_progress, write
 from gguf_bench.llama.eval_callback import Tensor, tensor_operations
+from gguf_bench.quantize_options import QuantizeOptions
 from gguf_bench.quants import quant
-from gguf_bench.records import GgufFile, ModelSpec, QuantizeOptions
+from gguf_bench.records import GgufFile, ModelSpec
 from gguf_bench.store import Store
 from gguf_bench.texts import Text
 from tests import tiny_models

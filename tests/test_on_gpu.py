@@ -16,7 +16,7 @@ from gguf_bench.child import Child
 from gguf_bench.describe import describe
 from gguf_bench.imatrix_file import read
 from gguf_bench.llama_build import extra_buffers_work
-from gguf_bench.records import QuantizeOptions
+from gguf_bench.quantize_options import QuantizeOptions
 from gguf_bench.size_target import CANDIDATES
 from gguf_bench.texts import Text
 from tests import tiny_models

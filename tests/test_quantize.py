@@ -31,8 +31,9 @@ from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.gguf_header import BLOCKS, read_header
 from gguf_bench.progress import Bar, SilentBar
 from gguf_bench.quantize import Quantizer
+from gguf_bench.quantize_options import QuantizeOptions
 from gguf_bench.quants import Quant, quant
-from gguf_bench.records import Checkpoint, ModelSpec, QuantizedSize, QuantizeOptions
+from gguf_bench.records import Checkpoint, ModelSpec, QuantizedSize
 from gguf_bench.store import Store
 from tests import quantize_sources as sources
 from tests import tiny_models

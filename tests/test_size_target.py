@@ -19,8 +19,8 @@ from gguf_bench.errors import QuantizeError
 from gguf_bench.gguf_header import read_header
 from gguf_bench.llama.divergence import compared
 from gguf_bench.llama.sensitivity import divergence, grouped
+from gguf_bench.quantize_options import QuantizeOptions
 from gguf_bench.quants import QUANTS
-from gguf_bench.records import QuantizeOptions
 from gguf_bench.size_target import Choice, Measured, Target, Tensor, choose, of_bits, of_size, patterns, plan
 from gguf_bench.store import Store
 from tests import quantize_sources as sources

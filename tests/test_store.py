@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
 import sqlite3
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
@@ -11,10 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from sqlite_utils import Database
 
+from gguf_bench import migrations
 from gguf_bench.errors import StoreError
-from gguf_bench.migrations import migrations
 from gguf_bench.progress import SilentBar
 from gguf_bench.records import Answer, Document, GgufFile, Score
 from gguf_bench.store import Store
@@ -212,13 +212,18 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 # Stores of an earlier version
 
 
+def test_every_step_of_the_schema_is_taken() -> None:
+    written = [name for name in vars(migrations) if re.fullmatch(r"m\d{3}_\w+", name)]
+    assert written == migrations.NAMES
+
+
 def an_old_store(path: Path, stop_before: str = "m006_texts") -> Path:
     """A store as an earlier version left it, with a run in it."""
-    database = Database(path)
+    database = sqlite3.connect(path)
     database.execute("pragma journal_mode = wal")
     migrations.apply(database, stop_before=stop_before)
     columns = f"({', '.join(OLD_RUN)}) values (:{', :'.join(OLD_RUN)})"
-    with database.conn:
+    with database:
         database.execute(f"insert into runs {columns}", OLD_RUN)
     database.close()
     return path
@@ -337,7 +342,7 @@ def test_a_reader_sees_one_moment(store: Store, path: Path) -> None:
 def test_a_reader_cannot_write(store: Store, path: Path) -> None:
     reader = Store(path, to_read=True)
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        reader._db.conn.execute("delete from runs")
+        reader._connection.execute("delete from runs")
 
 
 def test_a_reader_makes_no_store(path: Path) -> None:
@@ -485,7 +490,7 @@ def test_no_run_is_begun_again_while_it_is_deleted(store: Store, path: Path, mon
 
 def test_a_store_from_before_adapters_keeps_what_it_has(path: Path) -> None:
     """Its contenders have no adapter, and their answers are known to later ones without."""
-    database = Database(path)
+    database = sqlite3.connect(path)
     migrations.apply(database, stop_before="m002_adapters")
     database.close()
     with sqlite3.connect(path) as connection:
@@ -511,7 +516,7 @@ def test_a_store_from_before_adapters_keeps_what_it_has(path: Path) -> None:
 
 def test_a_store_from_before_baselines_keeps_what_it_has(path: Path) -> None:
     """Whoever is in it was asked for and answered by a grammar, and of its excerpts nothing is known."""
-    database = Database(path)
+    database = sqlite3.connect(path)
     migrations.apply(database, stop_before="m005_what_a_run_shows")
     database.close()
     with sqlite3.connect(path) as connection:
@@ -566,7 +571,7 @@ def test_the_texts_of_any_number_of_documents_can_be_had(store: Store) -> None:
 
 
 def test_a_store_from_before_texts_gets_them_when_its_run_goes_on(path: Path) -> None:
-    database = Database(path)
+    database = sqlite3.connect(path)
     migrations.apply(database, stop_before="m006_texts")
     database.close()
     with sqlite3.connect(path) as connection:

@@ -26,7 +26,7 @@ LAYERS = {
         # tasks, and what they are made of
         "filing_text",
         *("tasks", "score", "excerpt", "baselines", "paired", "alike", "xbrl_gold"),
-        *("sqlite_errors", "sqlite_library", "sqlite_reading", "queries", "vram"),
+        *("sqlite_errors", "sqlite_reading", "queries", "vram"),
     },
     "stages": {
         *("query", "hub", "package", "convert", "upstream", "describe", "quantize", "run", "endpoint", "dataset"),
@@ -49,7 +49,7 @@ STAGES = "stages"
 OWNERS = {
     "huggingface_hub": {"hub"},
     "llama_cpp": {"llama"},
-    "sqlite_utils": {"sqlite_library"},
+    "sqlite_utils": {"migrations"},
     "converters": {"convert"},
     "click": {"cli"},
     "datasette": {"browse"},

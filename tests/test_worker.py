@@ -85,10 +85,10 @@ def imported(code: str) -> set[str]:
 
 @pytest.mark.parametrize("job", ["inspect", "devices", "quantize"])
 def test_a_job_imports_no_more_than_it_needs(job: str) -> None:
-    """numpy and the high-level API of llama-cpp-python take longer to import than these jobs take."""
+    """numpy, all our records and llama-cpp-python's high-level API take longer to import than these jobs take."""
     modules = imported(f"import gguf_bench.worker, gguf_bench.jobs.{job}")
     assert "llama_cpp.llama_cpp" in modules
-    assert not modules & {"numpy", "jinja2", "diskcache", "llama_cpp.llama", "llama_cpp"}
+    assert not modules & {"numpy", "jinja2", "diskcache", "llama_cpp.llama", "llama_cpp", "gguf_bench.records"}
 
 
 @pytest.mark.parametrize("order", ["ours, llama_cpp", "llama_cpp, ours"])

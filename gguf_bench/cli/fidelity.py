@@ -72,7 +72,7 @@ def fidelity(
         raise click.UsageError("give at least one -q TYPE or --file FILE")
     from gguf_bench import measure, terminal, texts
     from gguf_bench.cli.bars import Bars
-    from gguf_bench.records import QuantizeOptions
+    from gguf_bench.quantize_options import QuantizeOptions
 
     text = texts.of_file(text_file.absolute()) if text_file is not None else texts.built_in(texts.MEASUREMENT)
     (spec,) = state.specs([model])

@@ -12,8 +12,9 @@ import click
 from gguf_bench.cli.state import HomePath, State, json_option, pass_state, quant_option
 
 if TYPE_CHECKING:
+    from gguf_bench.quantize_options import QuantizeOptions
     from gguf_bench.quants import Quant
-    from gguf_bench.records import ModelSpec, QuantizeOptions
+    from gguf_bench.records import ModelSpec
     from gguf_bench.size_target import Target
 
 
@@ -134,7 +135,7 @@ def quantize(
     click.get_current_context().with_resource(started_ahead("quantize"))
     from gguf_bench import prepare, quantize_options
     from gguf_bench.cli.bars import Bars
-    from gguf_bench.records import QuantizeOptions
+    from gguf_bench.quantize_options import QuantizeOptions
 
     of_files = tuple(pair for file in tensor_type_files for pair in quantize_options.tensor_type_file(file))
     said = list(click.get_current_context().params)  # in the order of the command line

@@ -12,7 +12,7 @@ from gguf_bench.jobs.protocol import PROGRESS_EVERY_SECONDS, Emit, Job, Lines, S
 from gguf_bench.llama import quantize as llama_quantize
 from gguf_bench.llama import quantize_imatrix
 from gguf_bench.llama.devices import llama_version
-from gguf_bench.records import QuantizeOptions
+from gguf_bench.quantize_options import QuantizeOptions
 
 
 def work(job: Job, emit: Emit, lines: Lines) -> None:

@@ -19,8 +19,7 @@ from gguf_bench.llama.gguf_source import GgufSource
 from gguf_bench.llama.hash_written import HashWritten
 from gguf_bench.llama.log import log
 from gguf_bench.llama.quantize_imatrix import Importances
-from gguf_bench.quantize_options import NEED_IMATRIX, OUTPUT, TOKEN_EMBEDDINGS, Override, old_name
-from gguf_bench.records import QuantizeOptions
+from gguf_bench.quantize_options import NEED_IMATRIX, OUTPUT, TOKEN_EMBEDDINGS, Override, QuantizeOptions, old_name
 
 # What llama.cpp logs of a tensor, in a dry run with the type it would get where that is another one.
 _TENSOR = re.compile(

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gguf_bench.errors import ModelError, QuantizeError
-from gguf_bench.quantize_options import MAX_TEXT_BYTES, Override
-from gguf_bench.records import QuantizeOptions
+from gguf_bench.quantize_options import MAX_TEXT_BYTES, Override, QuantizeOptions
 
 if TYPE_CHECKING:
     import numpy as np  # takes its time to import, and few files are made with importances

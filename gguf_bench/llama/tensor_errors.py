@@ -25,9 +25,8 @@ from gguf_bench.llama.ggml_types import Types
 from gguf_bench.llama.gguf_source import GgufSource
 from gguf_bench.llama.quantize import PlannedTensor
 from gguf_bench.llama.quantize_imatrix import Importances
-from gguf_bench.quantize_options import old_name
+from gguf_bench.quantize_options import QuantizeOptions, old_name
 from gguf_bench.quants import QUANTS
-from gguf_bench.records import QuantizeOptions
 
 Array = np.ndarray[Any, Any]
 Choice = tuple[str, int, float]

@@ -20,9 +20,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlite_utils import Database
-
-from gguf_bench.migrations import migrations
+from gguf_bench import migrations
 from tests.disks import command_of_nobody, fill, make_read_only, read_only_mount, small_disk
 from tests.faults.fault import Fault, Outcome
 from tests.faults.trial import plain
@@ -111,7 +109,7 @@ def is_sound(database: Path) -> bool:
 
 def an_old_store(path: Path, n_excerpts: int = 0) -> Path:
     """As the version before texts left it, with a run in it."""
-    database = Database(path)
+    database = sqlite3.connect(path)
     database.execute("pragma journal_mode = wal")
     migrations.apply(database, stop_before="m006_texts")
     names = [row[1] for row in database.execute("pragma table_info(runs)") if row[1] != "id"]
@@ -124,10 +122,10 @@ def an_old_store(path: Path, n_excerpts: int = 0) -> Path:
         "versions": "{}",
     }
     row = dict.fromkeys(names, "0") | numbers | texts
-    with database.conn:
+    with database:
         database.execute(f"insert into runs ({', '.join(names)}) values (:{', :'.join(names)})", row)
         rows = ((1, f"d{number}", 9, 5, 2, 1, "basic") for number in range(n_excerpts))
-        database.conn.executemany("insert into excerpts values (?, ?, ?, ?, ?, ?, ?)", rows)
+        database.executemany("insert into excerpts values (?, ?, ?, ?, ?, ?, ?)", rows)
     database.close()
     return path
 
