@@ -99,6 +99,16 @@ def ends_within(pid: int, seconds: float) -> bool:
     return not process_is_alive(pid)
 
 
+def until(true: Callable[[], Any], seconds: float = 120) -> Any:
+    """What `true` comes to as soon as it is something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := true():
+            return found
+        time.sleep(0.02)
+    pytest.fail("it did not come to that")
+
+
 def with_default_signals() -> None:
     """For `preexec_fn`: a background job or nohup ignores signals, and its children inherit that."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -522,7 +522,9 @@ def test_an_interrupt_that_meets_a_destructor_leaves_no_traceback_either() -> No
         "Busy()\n"
         "time.sleep(20)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, preexec_fn=with_default_signals
+    )
     assert (done.returncode, done.stderr) == (INTERRUPTED, FAREWELL)
 
 

@@ -34,7 +34,7 @@ from gguf_bench.prepare import contenders
 from gguf_bench.progress import Silent
 from gguf_bench.store import Store
 from tests import tiny_models
-from tests.conftest import ends_within, process_is_alive, with_default_signals
+from tests.conftest import ends_within, process_is_alive, until, with_default_signals
 from tests.dask_processes import DaskProcesses, children_of
 from tests.hub_server import READER, STRANGER, HubServer
 from tests.recording_proxy import RecordingProxy
@@ -115,16 +115,6 @@ def compared(
         }
     finally:
         store.close()
-
-
-def until(true: Callable[[], Any], seconds: float = 120) -> Any:
-    """What `true` comes to as soon as it is something."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := true():
-            return found
-        time.sleep(0.02)
-    pytest.fail("it did not come to that")
 
 
 def left_out(workers: Cluster) -> set[str]:
