@@ -30,8 +30,8 @@ from gguf_bench.records import GgufFile, QuantizedSize
 UNQUANTIZED = ("F32", "F16", "BF16")
 TYPE_AT_END = re.compile(rf"[-.](?:{'|'.join(sorted(QUANTS, key=len, reverse=True))})$", re.IGNORECASE)
 
-CANNOT_WRITE = "iostream error"
-"""What llama.cpp says where its file cannot be written, whatever the reason."""
+CANNOT_WRITE = ("iostream error", "cannot be written")
+"""What llama.cpp says where its file cannot be written, whatever the reason, and what we say."""
 
 SLOWEST_WEIGHTS_PER_SECOND = 1e5
 """Of quantizing, which tells of its progress between two tensors only. One core of a busy machine made half a million a
@@ -130,8 +130,8 @@ class Quantizer:
     def write(self, quant: Quant, targets: Sequence[Path], progress: Progress = SILENT) -> Event:
         """Write the file, in the parts that `target_names` names; they are there whole or not at all.
 
-        Returns the facts of it that `describe` wants: where its content is what its `plan` foretold they are the
-        source's but for the type, else llama.cpp has read them. Raises QuantizeError with llama.cpp's reason, and where
+        Returns the facts of it that `describe` wants: where it was written as its `plan` says they are the source's but
+        for the type, else llama.cpp has read them. Raises QuantizeError with llama.cpp's reason, and where
         what it is made of was changed since this began.
         """
         with _parts_written_whole(targets, by_prefix=self._options.keep_split) as (prefix, first):
@@ -142,7 +142,7 @@ class Quantizer:
                     bar.at(event["done"])
                     bar.note(event["name"])
             except QuantizeError as error:
-                if CANNOT_WRITE not in error.message:
+                if not any(sign in error.message for sign in CANNOT_WRITE):
                     raise
                 free_bytes = shutil.disk_usage(targets[0].parent).free
                 what = f"{targets[0]} cannot be written to its end: {free_bytes / 1e9:.2f} GB are free on its disk"
@@ -152,9 +152,9 @@ class Quantizer:
             for path, before in zip(self._sources, self._before, strict=True):
                 if _state(path) != before:
                     raise QuantizeError(f"{path} was changed while it was read", hint="run the same command again")
-        return event if "file_type" in event else self._foretold(quant) | event
+        return event if "file_type" in event else self._planned_facts(quant) | event
 
-    def _foretold(self, quant: Quant) -> Event:
+    def _planned_facts(self, quant: Quant) -> Event:
         """The facts of a file as planned. To have llama.cpp read them takes as long as its vocabulary is large."""
         names = ("n_params", "architecture", "context_train")
         facts = {name: getattr(self._source, name) for name in names}

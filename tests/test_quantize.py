@@ -148,9 +148,11 @@ def test_a_large_tensor_is_not_unpacked_whole(tmp_path: Path) -> None:
 
     def peak_bytes(options: str) -> int:
         script = (
-            "from pathlib import Path; from gguf_bench.llama.quantize import write, QuantizeOptions\n"
+            "from pathlib import Path; from gguf_bench.llama.quantize import plan, write, QuantizeOptions\n"
             "from gguf_bench.jobs.protocol import peak_rss_bytes\n"
-            f"write(Path('{source}'), Path('{tmp_path}/made'), 7, QuantizeOptions({options}), None, lambda *_: None)\n"
+            f"source, made, options = Path('{source}'), Path('{tmp_path}/made'), QuantizeOptions({options})\n"
+            "planned = plan(source, 7, options, None, 1)\n"
+            "write(source, made, 7, options, None, 1, lambda *_: None, planned)\n"
             "print(peak_rss_bytes())"
         )
         found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -173,7 +175,7 @@ def test_a_large_tensor_is_not_unpacked_whole(tmp_path: Path) -> None:
 def test_it_is_hashed_while_it_is_written(
     source: str, options: QuantizeOptions, folder: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The header that llama.cpp puts in last is foretold, so that the file need not be read again."""
+    """So that it need not be read again."""
     monkeypatch.chdir(folder)
     gguf = prepare.known(folder / source, store)
     with Quantizer(gguf, options) as quantizer:

@@ -38,10 +38,10 @@ def work(job: Job, emit: Emit, lines: Lines) -> None:
             emit("planned", **asdict(plan))
             continue
         sha256 = llama_quantize.write(
-            source, Path(target), file_type, options, importances, on_tensor, plans.get(file_type)
+            source, Path(target), file_type, options, importances, job["n_layers"], on_tensor, plans.get(file_type)
         )
-        is_foretold = sha256 is not None and not options.override_kv
-        emit("written", sha256=sha256, **({} if is_foretold else facts(Path(request["result"]))))
+        has_planned_facts = sha256 is not None and not options.override_kv
+        emit("written", sha256=sha256, **({} if has_planned_facts else facts(Path(request["result"]))))
 
 
 def quantize_options(job: Job) -> QuantizeOptions:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from gguf_bench.errors import QuantizeError
 from gguf_bench.gguf_header import BLOCKS
 from gguf_bench.llama.ggml import function, unknown
 
-Array = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    import numpy as np
 
-F32 = BLOCKS["F32"][0]
+    Array = np.ndarray[Any, Any]
 
 
 class _Traits(ctypes.Structure):
@@ -41,6 +40,7 @@ class Types:
         self._quantize = function(
             "ggml_quantize_chunk", size, ctypes.c_int, pointer, pointer, number, number, number, pointer
         )
+        self._is_valid = function("ggml_validate_row_data", ctypes.c_bool, ctypes.c_int, pointer, size)
         get_traits = function("ggml_get_type_traits", ctypes.POINTER(_Traits), ctypes.c_int)
         signature = ctypes.CFUNCTYPE(None, pointer, pointer, number)
         self._to_float = {}
@@ -52,9 +52,25 @@ class Types:
             if traits.to_float:
                 self._to_float[name] = signature(traits.to_float)
 
+    def is_valid(self, type_name: str, packed: Any, n_bytes: int) -> bool:
+        """Whether what lies at `packed` is all numbers. ggml says on standard error what is none."""
+        return bool(self._is_valid(BLOCKS[type_name][0], packed, n_bytes))
+
+    def pack(self, type_name: str, values: Any, packed: Any, shape: tuple[int, int], weights: int | None) -> None:
+        """Pack float32 `values` of `shape` (rows, columns) into `packed`; `weights` is where the columns' lie."""
+        self._quantize(BLOCKS[type_name][0], values, packed, 0, *shape, weights)
+
+    def unpack(self, type_name: str, packed: Any, values: Any, n_values: int) -> None:
+        """Unpack into float32 `values`. Raises QuantizeError."""
+        if type_name not in self._to_float:
+            raise QuantizeError(f"llama.cpp cannot read tensors of type {type_name} back")
+        self._to_float[type_name](packed, values, n_values)
+
     def packed(self, type_name: str, rows: Array, importances: Array | None = None) -> Array:
         """`rows` (n, columns) of float32 as bytes (n, bytes a row) of this type, by `importances` (columns,)."""
-        number, per_block, block_bytes = BLOCKS[type_name]
+        import numpy as np  # takes its time to import, and who packs in place needs none of it
+
+        _, per_block, block_bytes = BLOCKS[type_name]
         n_rows, n_columns = rows.shape
         rows = np.ascontiguousarray(rows, np.float32)
         packed = np.empty((n_rows, n_columns // per_block * block_bytes), np.uint8)
@@ -62,17 +78,17 @@ class Types:
             importances = np.ascontiguousarray(importances, np.float32)
             assert importances.shape == (n_columns,)
         weights = None if importances is None else importances.ctypes.data
-        self._quantize(number, rows.ctypes.data, packed.ctypes.data, 0, n_rows, n_columns, weights)
+        self.pack(type_name, rows.ctypes.data, packed.ctypes.data, (n_rows, n_columns), weights)
         return packed
 
     def unpacked(self, type_name: str, packed: Array) -> Array:
         """What `packed` (n, bytes a row) of this type stands for, as float32 (n, columns). Raises QuantizeError."""
+        import numpy as np
+
         packed = np.ascontiguousarray(packed)
         _, per_block, block_bytes = BLOCKS[type_name]
         if type_name == "F32":
             return packed.view(np.float32)
-        if type_name not in self._to_float:
-            raise QuantizeError(f"llama.cpp cannot read tensors of type {type_name} back")
         values = np.empty((packed.shape[0], packed.shape[1] // block_bytes * per_block), np.float32)
-        self._to_float[type_name](packed.ctypes.data, values.ctypes.data, values.size)
+        self.unpack(type_name, packed.ctypes.data, values.ctypes.data, values.size)
         return values

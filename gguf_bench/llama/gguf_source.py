@@ -62,10 +62,9 @@ class GgufSource:
         """The rows of these numbers, counted through all matrices of `tensor`, as bytes (n, bytes a row)."""
         import numpy as np  # takes its time to import, and a header needs none of it
 
-        gguf, place, file = self._part(tensor.name)
+        file, start = self.place(tensor.name)
         _, per_block, block_bytes = BLOCKS[tensor.type]
         row_bytes = tensor.shape[0] // per_block * block_bytes
-        start = self._data_offset(gguf) + self._offset(gguf, place)
         if isinstance(numbers, range) and numbers.step == 1:
             read = os.pread(file, len(numbers) * row_bytes, start + numbers.start * row_bytes)
         else:
@@ -74,10 +73,11 @@ class GgufSource:
             raise QuantizeError(f"{tensor.name} goes beyond the end of its file")
         return np.frombuffer(read, np.uint8).reshape(-1, row_bytes)
 
-    def _part(self, name: str) -> tuple[int, int, int]:
+    def place(self, name: str) -> tuple[int, int]:
+        """Where a tensor lies: (file descriptor, offset)."""
         for gguf, _, file in self._parts:
-            if (place := self._find(gguf, os.fsencode(name))) >= 0:
-                return gguf, place, file
+            if (number := self._find(gguf, os.fsencode(name))) >= 0:
+                return file, self._data_offset(gguf) + self._offset(gguf, number)
         raise QuantizeError(f"the file has no tensor {name}")
 
     def header_of_result(

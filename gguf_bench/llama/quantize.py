@@ -6,20 +6,24 @@ import ctypes
 import os
 import re
 from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gguf_bench.errors import QuantizeError
-from gguf_bench.gguf_header import BLOCKS, padded, tensor_bytes
+from gguf_bench.gguf_header import BLOCKS
+from gguf_bench.llama import pack
 from gguf_bench.llama.bindings import llama_cpp
 from gguf_bench.llama.gguf_source import GgufSource
-from gguf_bench.llama.hash_written import HashWritten
 from gguf_bench.llama.log import log
+from gguf_bench.llama.pack import PlannedTensor
 from gguf_bench.llama.quantize_imatrix import Importances
 from gguf_bench.quantize_options import NEED_IMATRIX, OUTPUT, TOKEN_EMBEDDINGS, Override, QuantizeOptions, old_name
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
 
 # What llama.cpp logs of a tensor, in a dry run with the type it would get where that is another one.
 _TENSOR = re.compile(
@@ -31,23 +35,8 @@ LOW_BITS = ("IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S")
 Q2_K_S = 21
 
 BUFFER_MIB_A_THREAD = 8
-"""Rows of a tensor that are in memory at once, as they are, in 32 bits and quantized. llama-quantize takes up to 8 GiB,
-and so goes through memory three times; what the processor's cache holds is quantized faster (benchmarks/quantize.py
---buffers), and no tensor is too large."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedTensor:
-    """A tensor and the type it will get; `shape` in ggml's order, types by ggml's names ("Q4_K")."""
-
-    name: str
-    shape: tuple[int, ...]
-    old_type: str
-    new_type: str
-
-    @property
-    def n_bytes(self) -> int:
-        return tensor_bytes(self.shape, self.new_type)
+"""For rows of a tensor, as they are, in 32 bits and packed. llama-quantize takes up to 8 GiB, and so goes through
+memory three times; what fits the processor's cache is quantized faster, and no tensor is too large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +70,7 @@ def plan(
     for tensor in tensors:
         if tensor.new_type == tensor.old_type or tensor.new_type in ("F32", "F16", "BF16"):
             continue
-        if _has_importances(tensor, options, importances, n_layers):
+        if _weights(tensor, options, importances, n_layers) is not None:
             continue
         is_edge = tensor.name in (OUTPUT, *TOKEN_EMBEDDINGS)
         low_bits = tensor.new_type in LOW_BITS or (tensor.new_type == "Q2_K" and file_type == Q2_K_S)
@@ -91,30 +80,26 @@ def plan(
     return Plan(tensors, int(fallback.group(1)) if fallback else 0, lacking, uncovered)
 
 
-def _has_importances(
+def _weights(
     tensor: PlannedTensor, options: QuantizeOptions, importances: Importances | None, n_layers: int
-) -> bool:
-    """Raises QuantizeError where they are of another shape; of token embeddings llama.cpp passes them over then."""
+) -> Array | None:
+    """The importances of its columns, of each matrix. Raises QuantizeError where they are of another shape.
+
+    Of token embeddings llama.cpp passes them over then.
+    """
     name = old_name(tensor.name, options, n_layers)
     found = None if importances is None else importances.weights.get(name)
     if found is None:
-        return False
+        return None
     wanted = tensor.shape[0] * (tensor.shape[2] if len(tensor.shape) > 2 else 1)
-    if len(found) != wanted and tensor.name not in TOKEN_EMBEDDINGS:
-        raise QuantizeError(
-            f"{options.imatrix} has {len(found)} importances for {name}, which has {wanted} columns",
-            hint="it was computed on another model",
-        )
-    return len(found) == wanted
-
-
-def _header(
-    source: Path, plan: Plan, file_type: int, options: QuantizeOptions, importances: Importances | None
-) -> bytes:
-    """How the one file that `plan` is of will begin."""
-    with closing(GgufSource(source)) as opened:
-        types = [(tensor.name, tensor.name, tensor.new_type) for tensor in plan.tensors]
-        return opened.header_of_result(types, file_type, overrides(options, importances))
+    if len(found) == wanted:
+        return found
+    if tensor.name in TOKEN_EMBEDDINGS:
+        return None
+    raise QuantizeError(
+        f"{options.imatrix} has {len(found)} importances for {name}, which has {wanted} columns",
+        hint="it was computed on another model",
+    )
 
 
 def write(
@@ -123,28 +108,47 @@ def write(
     file_type: int,
     options: QuantizeOptions,
     importances: Importances | None,
+    n_layers: int,
     on_tensor: Callable[[int, str], None],
     planned: Plan | None = None,
 ) -> str | None:
-    """Quantize `source` to `target` through llama_model_quantize: the bytes are llama-quantize's.
+    """Quantize `source`, a model of `n_layers`, to `target`: the bytes are llama-quantize's.
 
-    With `options.keep_split`, `target` is what the names of the parts begin with. `on_tensor` hears (number, name) of
-    each tensor done, read from the log, which is llama.cpp's only sign of progress. Returns the sha256 of what was
-    written, where it was `planned`, is one file and came to what the plan tells. Raises QuantizeError with llama.cpp's
-    reason.
+    A file that was `planned` is packed by `pack`, and its sha256 returned; one of several parts (with
+    `options.keep_split`, `target` is what their names begin with) or of fewer layers by llama_model_quantize.
+    `on_tensor` hears (number, name) of each tensor done. Raises QuantizeError with the reason.
     """
+    if planned is not None and not (planned.needs_imatrix or options.keep_split or options.prune_layers):
+        found = ((tensor.name, _weights(tensor, options, importances, n_layers)) for tensor in planned.tensors)
+        weights = {name: array for name, array in found if array is not None}
+        keys = overrides(options, importances)
+        types = [(tensor.name, tensor.name, tensor.new_type) for tensor in planned.tensors]
+
+        def header(opened: GgufSource) -> bytes:
+            return opened.header_of_result(types, file_type, keys)
+
+        try:
+            return pack.write(
+                *(source, target, planned.tensors, weights, header),
+                *(_n_threads(options), _buffer_bytes(options), on_tensor),
+            )
+        except OSError as error:
+            raise QuantizeError(f"{target} cannot be written: {error.strerror}") from error
 
     def hear(line: str) -> None:
         if found := _TENSOR.match(line):
             on_tensor(int(found["number"]), found["name"])
 
-    hashed = None
-    if planned is not None and not options.keep_split and not options.prune_layers:
-        foretell = partial(_header, source, planned, file_type, options, importances)
-        hashed = HashWritten(target, foretell, sum(padded(tensor.n_bytes) for tensor in planned.tensors))
-    with hashed or nullcontext():
-        _run(source, target, file_type, options, importances, dry_run=False, hear=hear)
-    return hashed.sha256 if hashed else None
+    _run(source, target, file_type, options, importances, dry_run=False, hear=hear)
+    return None
+
+
+def _n_threads(options: QuantizeOptions) -> int:
+    return options.n_threads or len(os.sched_getaffinity(0))
+
+
+def _buffer_bytes(options: QuantizeOptions) -> int:
+    return (options.max_buffer_mib or BUFFER_MIB_A_THREAD * _n_threads(options)) * 2**20
 
 
 def _run(
@@ -165,8 +169,7 @@ def _run(
         params.output_tensor_type = _ggml_type(options.output_tensor_type)
     if options.token_embedding_type is not None:
         params.token_embedding_type = _ggml_type(options.token_embedding_type)
-    n_threads = options.n_threads or len(os.sched_getaffinity(0))
-    params.max_buf_size = (options.max_buffer_mib or BUFFER_MIB_A_THREAD * n_threads) * 2**20
+    params.max_buf_size = _buffer_bytes(options)
     if importances is not None:
         params.imatrix = _imatrix(importances)
     if keys := overrides(options, importances):

@@ -23,7 +23,7 @@ from gguf_bench.gguf_header import BLOCKS, Tensor, read_header
 from gguf_bench.llama import quantize
 from gguf_bench.llama.ggml_types import Types
 from gguf_bench.llama.gguf_source import GgufSource
-from gguf_bench.llama.quantize import PlannedTensor
+from gguf_bench.llama.pack import PlannedTensor
 from gguf_bench.llama.quantize_imatrix import Importances
 from gguf_bench.quantize_options import QuantizeOptions, old_name
 from gguf_bench.quants import QUANTS

@@ -1,0 +1,132 @@
+"""Files packed piece by piece on several threads: every row once, in order, or an error that says which tensor."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
+from gguf.quants import quantize
+
+from gguf_bench.errors import QuantizeError
+from gguf_bench.llama import pack
+from gguf_bench.llama.gguf_source import GgufSource
+from gguf_bench.llama.pack import PlannedTensor
+
+HEADER = b"GGUF and more"
+SHAPES = {"one": (64,), "two": (64, 37), "three": (64, 10, 3), "same": (32, 5)}
+PLAN = [PlannedTensor(name, shape, "F32", "F32" if name == "same" else "Q8_0") for name, shape in SHAPES.items()]
+
+
+@pytest.fixture
+def values() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(3)
+    return {name: random.standard_normal(shape[::-1], np.float32) for name, shape in SHAPES.items()}
+
+
+@pytest.fixture
+def source(values: dict[str, np.ndarray], tmp_path: Path) -> Path:
+    return written(tmp_path / "source.gguf", values)
+
+
+def written(path: Path, values: dict[str, np.ndarray]) -> Path:
+    writer = GGUFWriter(path, "llama")
+    for name, array in values.items():
+        writer.add_tensor(name, array)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def packed(
+    source: Path, n_threads: int = 2, buffer_bytes: int = 1, on_tensor: Callable[[int, str], None] = lambda *_: None
+) -> bytes:
+    target = source.with_name("made")
+    digest = pack.write(source, target, PLAN, {}, lambda _: HEADER, n_threads, buffer_bytes, on_tensor)
+    made = target.read_bytes()
+    assert digest == hashlib.sha256(made).hexdigest()
+    return made
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 7])
+@pytest.mark.parametrize("rows_at_once", [0, 1, 4, 10**6])
+def test_every_row_is_packed_once_and_in_order(
+    rows_at_once: int, n_threads: int, source: Path, values: dict[str, np.ndarray]
+) -> None:
+    """Beside the packing of the gguf package, which is numpy."""
+    expected = HEADER
+    for tensor in PLAN:
+        array = values[tensor.name]
+        rows = array if tensor.new_type == "F32" else quantize(array, GGMLQuantizationType.Q8_0)
+        expected += rows.tobytes() + bytes(-rows.nbytes % 32)
+    heard: list[tuple[int, str]] = []
+    buffer_bytes = rows_at_once * 64 * pack.BYTES_A_VALUE * n_threads
+    assert packed(source, n_threads, buffer_bytes, lambda *told: heard.append(told)) == expected
+    assert heard == list(enumerate(SHAPES, 1))
+
+
+@pytest.mark.parametrize("matrix", [0, 1, 2])
+def test_each_matrix_is_packed_by_its_own_weights(matrix: int, tmp_path: Path) -> None:
+    """Where all weight lies on one column, that one is kept nearest."""
+    values = np.random.default_rng(5).standard_normal((3, 8, 256), np.float32)
+    source = written(tmp_path / "source.gguf", {"experts": values})
+    tensor, weights = PlannedTensor("experts", (256, 8, 3), "F32", "Q2_K"), np.full((3, 256), 1e-6, np.float32)
+    weights[matrix, 100] = 1.0
+    target = tmp_path / "made"
+    with_weights = {"experts": weights.ravel()}
+    pack.write(source, target, [tensor], with_weights, lambda _: b"", 2, 1 << 20, lambda *_: None)
+    by_some = np.frombuffer(target.read_bytes(), np.uint8).reshape(3, -1)
+    alone = tmp_path / "alone.gguf"
+    written(alone, {"experts": values[matrix : matrix + 1]})
+    single, own = PlannedTensor("experts", (256, 8, 1), "F32", "Q2_K"), {"experts": weights[matrix].copy()}
+    pack.write(alone, target, [single], own, lambda _: b"", 1, 1 << 20, lambda *_: None)
+    assert by_some[matrix].tobytes() == target.read_bytes()
+    pack.write(alone, target, [single], {"experts": np.ones(256, np.float32)}, lambda _: b"", 1, 1, lambda *_: None)
+    assert by_some[matrix].tobytes() != target.read_bytes()
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_what_is_no_number_is_named(name: str, values: dict[str, np.ndarray], tmp_path: Path) -> None:
+    values[name].flat[-1] = np.nan
+    with pytest.raises(QuantizeError, match=rf"source\.gguf: {name} holds what is no number"):
+        packed(written(tmp_path / "source.gguf", values))
+
+
+def test_what_a_type_cannot_hold_is_named(values: dict[str, np.ndarray], tmp_path: Path) -> None:
+    """Scales of Q8_0 are of 16 bits."""
+    values["two"] *= 1e30
+    with pytest.raises(QuantizeError, match="two has weights that Q8_0 cannot hold"):
+        packed(written(tmp_path / "source.gguf", values))
+
+
+def test_a_source_that_ends_early_is_told(source: Path) -> None:
+    """ggml looks for the end when it opens a file; this one was cut since."""
+    place = int(GGUFReader(source).tensors[-1].data_offset)
+
+    def cut(_: GgufSource) -> bytes:
+        os.truncate(source, place + 8)
+        return HEADER
+
+    with pytest.raises(QuantizeError, match="same goes beyond the end of its file"):
+        pack.write(source, source.with_name("made"), PLAN, {}, cut, 2, 1, lambda *_: None)
+
+
+def test_a_source_that_cannot_be_read_is_told(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", failing)
+    with pytest.raises(QuantizeError, match="one cannot be read: Input/output error"):
+        packed(source)
+
+
+def test_a_target_that_cannot_be_written_is_an_error_of_the_system(source: Path) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        pack.write(source, Path("/dev/full"), PLAN, {}, lambda _: HEADER, 2, 1, lambda *_: None)
