@@ -6,8 +6,8 @@
 Both are timed from the start of their process to its end, in turn, on a warm page cache; the first pair does not count.
 LLAMA_QUANTIZE runs on the installed llama.cpp's own libraries, so that compiler flags are the same, and both use every
 core. The source is a llama of random F16 weights, made once for a run, with rows that every type fits; ours knows its
-sha256, as after its conversion or the first use. Ours does more: it plans first and checks the disk, hashes, flushes
-and reads back what it wrote, and records it; and it goes through a tensor by fewer rows at a time, which is quicker.
+sha256, as after its conversion or the first use. Ours does more: it plans first and checks the disk, hashes and flushes
+what it writes, and records it.
 With `--buffers` llama-quantize alone is timed by its `--max-buffer-size` (MiB; 8192 is its default) against the first.
 
 Prints seconds by the clock and by the processor (user and system, children included), medians over the runs, and the

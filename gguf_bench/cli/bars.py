@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Never
 
 import click
 
-from gguf_bench.progress import Bar
+from gguf_bench.progress import Bar, SilentBar
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -28,7 +29,6 @@ class TqdmBar:
             unit_divisor=1024,
             bar_format=SHARE_FORMAT if total == 1.0 else None,
             leave=False,
-            disable=None,  # off where standard error is no terminal
             dynamic_ncols=True,
         )
 
@@ -43,12 +43,18 @@ class TqdmBar:
 
 
 class Bars:
-    """The command line's `Progress`."""
+    """The command line's `Progress`. Off a terminal tqdm, which takes its time to import, is not needed."""
+
+    def __init__(self) -> None:
+        self._on_terminal = sys.stderr.isatty()
 
     def bar(self, label: str, total: float | None, unit: str) -> Bar:
-        return TqdmBar(label, total, unit)
+        return TqdmBar(label, total, unit) if self._on_terminal else SilentBar()
 
     def say(self, line: str) -> None:
+        if not self._on_terminal:
+            click.echo(line, err=True)
+            return
         from tqdm import tqdm
 
         with tqdm.external_write_mode():

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 PIECES_AHEAD = 3
-"""For each thread, packed or being packed, of which the first is not written yet."""
+"""For each thread, packed or being packed, while the first of them, or the header, is not written yet."""
 BYTES_A_VALUE = 16
 """That a piece takes of memory for each of its values at most: as it was, in 32 bits, and packed while it waits."""
 
@@ -83,13 +83,12 @@ def write(
             digest.update(data)
             file.write(data)
 
-        put(header(packer.source))
-        pending: deque[tuple[_Piece, Future[Any]]] = deque()
+        pending: deque[tuple[_Piece | None, Future[Any]]] = deque([(None, pool.submit(header, packer.source))])
 
         def put_first() -> None:
-            piece, packed = pending.popleft()
-            put(packed.result())
-            if piece.number:
+            piece, made = pending.popleft()
+            put(made.result())
+            if piece is not None and piece.number:
                 put(bytes(padded(piece.tensor.n_bytes) - piece.tensor.n_bytes))
                 on_tensor(piece.number, piece.tensor.name)
 
