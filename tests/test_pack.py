@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,15 @@ def test_a_source_that_cannot_be_read_is_told(source: Path, monkeypatch: pytest.
     monkeypatch.setattr(os, "pread", failing)
     with pytest.raises(QuantizeError, match="one cannot be read: Input/output error"):
         packed(source)
+
+
+def test_a_tensor_that_is_not_there_is_named(source: Path) -> None:
+    """A hostile name may be read otherwise from llama.cpp's log than it stands in the file."""
+    other, target = PlannedTensor("other", (64,), "F32", "Q8_0"), source.with_name("made")
+    with pytest.raises(QuantizeError, match="no tensor other"):
+        pack.write(source, target, [other], {}, lambda _: HEADER, 2, 1, lambda *_: None)
+    with pytest.raises(QuantizeError, match="no tensor other"), closing(GgufSource(source)) as opened:
+        opened.header_of_result([("other", "other", "Q8_0")], 7, [])
 
 
 def test_a_target_that_cannot_be_written_is_an_error_of_the_system(source: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gguf_bench.errors import QuantizeError
 from gguf_bench.gguf_files import gguf_shards
-from gguf_bench.gguf_header import BLOCKS, Tensor
+from gguf_bench.gguf_header import BLOCKS, Tensor, tensor_bytes
 from gguf_bench.llama.ggml import function
 from gguf_bench.quantize_options import Override
 
@@ -62,22 +62,31 @@ class GgufSource:
         """The rows of these numbers, counted through all matrices of `tensor`, as bytes (n, bytes a row)."""
         import numpy as np  # takes its time to import, and a header needs none of it
 
-        file, start = self.place(tensor.name)
-        _, per_block, block_bytes = BLOCKS[tensor.type]
-        row_bytes = tensor.shape[0] // per_block * block_bytes
+        row_bytes = tensor_bytes(tensor.shape[:1], tensor.type)
         if isinstance(numbers, range) and numbers.step == 1:
-            read = os.pread(file, len(numbers) * row_bytes, start + numbers.start * row_bytes)
+            read = self.read(tensor.name, numbers.start * row_bytes, len(numbers) * row_bytes)
         else:
-            read = b"".join(os.pread(file, row_bytes, start + row * row_bytes) for row in numbers)
-        if len(read) != len(numbers) * row_bytes:
-            raise QuantizeError(f"{tensor.name} goes beyond the end of its file")
+            read = b"".join(self.read(tensor.name, row * row_bytes, row_bytes) for row in numbers)
         return np.frombuffer(read, np.uint8).reshape(-1, row_bytes)
 
-    def place(self, name: str) -> tuple[int, int]:
-        """Where a tensor lies: (file descriptor, offset)."""
+    def read(self, name: str, start: int, n_bytes: int) -> bytes:
+        """Bytes of a tensor, from its `start`-th on; any thread may."""
         for gguf, _, file in self._parts:
             if (number := self._find(gguf, os.fsencode(name))) >= 0:
-                return file, self._data_offset(gguf) + self._offset(gguf, number)
+                place = self._data_offset(gguf) + self._offset(gguf, number)
+                try:
+                    read = os.pread(file, n_bytes, place + start)
+                except OSError as error:
+                    raise QuantizeError(f"{name} cannot be read: {error.strerror}") from error
+                if len(read) != n_bytes:
+                    raise QuantizeError(f"{name} goes beyond the end of its file")
+                return read
+        raise QuantizeError(f"the file has no tensor {name}")
+
+    def _address(self, name: str) -> int:
+        for _, tensors, _ in self._parts:
+            if address := self._get_tensor(tensors, os.fsencode(name)):
+                return int(address)
         raise QuantizeError(f"the file has no tensor {name}")
 
     def header_of_result(
@@ -86,7 +95,7 @@ class GgufSource:
         """The bytes before the tensors of the one file that llama.cpp makes of it, as it puts them together.
 
         `tensors` are its (name, name in this file, type, or None where only the length is of interest), `overrides` the
-        keys set besides those that quantizing sets.
+        keys set besides those that quantizing sets. Raises QuantizeError for a tensor that is not there.
         """
         pointer, text = ctypes.c_void_p, ctypes.c_char_p
         new = function("gguf_init_empty", pointer)()
@@ -106,10 +115,7 @@ class GgufSource:
             rename = function("ggml_set_name", pointer, pointer, text)
             add = function("gguf_add_tensor", None, pointer, pointer)
             set_type = function("gguf_set_tensor_type", None, pointer, text, ctypes.c_int)
-            found = [
-                (name, next(filter(None, (self._get_tensor(part[1], os.fsencode(old)) for part in self._parts))), type_)
-                for name, old, type_ in tensors
-            ]
+            found = [(name, self._address(old), type_) for name, old, type_ in tensors]
             for name, address, type_ in found:
                 add(new, rename(address, os.fsencode(name)))
                 if type_ is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gguf_bench.errors import QuantizeError
-from gguf_bench.gguf_header import BLOCKS, padded, tensor_bytes
+from gguf_bench.gguf_header import padded, tensor_bytes
 from gguf_bench.llama.ggml_types import Types
 from gguf_bench.llama.gguf_source import GgufSource
 
@@ -140,7 +139,7 @@ class _Packer:
         weights = self._weights.get(tensor.name)
         matrix = 0 if weights is None else piece.first_row // tensor.shape[1]
         weights_at = None if weights is None else weights.ctypes.data + 4 * columns * matrix
-        packed = ctypes.create_string_buffer(_row_bytes(columns, tensor.new_type) * piece.n_rows)
+        packed = ctypes.create_string_buffer(tensor_bytes((columns, piece.n_rows), tensor.new_type))
         self._types.pack(tensor.new_type, values, packed, (piece.n_rows, columns), weights_at)
         if not self._types.is_valid(tensor.new_type, packed, len(packed)):
             raise self._cannot(f"{tensor.name} has weights that {tensor.new_type} cannot hold")
@@ -148,14 +147,8 @@ class _Packer:
 
     def _read(self, piece: _Piece) -> bytes:
         tensor = piece.tensor
-        file, start = self.source.place(tensor.name)
-        row_bytes = _row_bytes(tensor.shape[0], tensor.old_type)
-        try:
-            read = os.pread(file, piece.n_rows * row_bytes, start + piece.first_row * row_bytes)
-        except OSError as error:
-            raise self._cannot(f"{tensor.name} cannot be read: {error.strerror}") from error
-        if len(read) != piece.n_rows * row_bytes:
-            raise self._cannot(f"{tensor.name} goes beyond the end of its file")
+        row_bytes = tensor_bytes(tensor.shape[:1], tensor.old_type)
+        read = self.source.read(tensor.name, piece.first_row * row_bytes, piece.n_rows * row_bytes)
         if not self._types.is_valid(tensor.old_type, read, len(read)):
             raise self._cannot(f"{tensor.name} holds what is no number")
         return read
@@ -169,8 +162,3 @@ class _Packer:
         if room is None or len(room) < n:
             room = self._of_thread.room = (ctypes.c_float * n)()
         return room
-
-
-def _row_bytes(columns: int, type_name: str) -> int:
-    _, per_block, block_bytes = BLOCKS[type_name]
-    return columns // per_block * block_bytes
