@@ -30,8 +30,8 @@ from gguf_bench.records import GgufFile, QuantizedSize
 UNQUANTIZED = ("F32", "F16", "BF16")
 TYPE_AT_END = re.compile(rf"[-.](?:{'|'.join(sorted(QUANTS, key=len, reverse=True))})$", re.IGNORECASE)
 
-CANNOT_WRITE = ("iostream error", "cannot be written")
-"""What llama.cpp says where its file cannot be written, whatever the reason, and what we say."""
+CANNOT_WRITE = "iostream error"
+"""What llama.cpp says where its file cannot be written, whatever the reason."""
 
 SLOWEST_WEIGHTS_PER_SECOND = 1e5
 """Of quantizing, which tells of its progress between two tensors only. One core of a busy machine made half a million a
@@ -142,8 +142,8 @@ class Quantizer:
                     bar.at(event["done"])
                     bar.note(event["name"])
             except QuantizeError as error:
-                if not any(sign in error.message for sign in CANNOT_WRITE):
-                    raise
+                if CANNOT_WRITE not in error.message and error.hint != MORE_ROOM:
+                    raise QuantizeError(error.message.replace(str(prefix), str(targets[0])), hint=error.hint) from error
                 free_bytes = shutil.disk_usage(targets[0].parent).free
                 what = f"{targets[0]} cannot be written to its end: {free_bytes / 1e9:.2f} GB are free on its disk"
                 raise QuantizeError(what, hint=MORE_ROOM) from error

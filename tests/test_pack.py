@@ -50,7 +50,8 @@ def packed(
     source: Path, n_threads: int = 2, buffer_bytes: int = 1, on_tensor: Callable[[int, str], None] = lambda *_: None
 ) -> bytes:
     target = source.with_name("made")
-    digest = pack.write(source, target, PLAN, {}, lambda _: HEADER, n_threads, buffer_bytes, on_tensor)
+    with closing(GgufSource(source)) as opened:
+        digest = pack.write(opened, target, PLAN, {}, lambda: HEADER, n_threads, buffer_bytes, on_tensor)
     made = target.read_bytes()
     assert digest == hashlib.sha256(made).hexdigest()
     return made
@@ -77,20 +78,20 @@ def test_every_row_is_packed_once_and_in_order(
 def test_each_matrix_is_packed_by_its_own_weights(matrix: int, tmp_path: Path) -> None:
     """Where all weight lies on one column, that one is kept nearest."""
     values = np.random.default_rng(5).standard_normal((3, 8, 256), np.float32)
-    source = written(tmp_path / "source.gguf", {"experts": values})
-    tensor, weights = PlannedTensor("experts", (256, 8, 3), "F32", "Q2_K"), np.full((3, 256), 1e-6, np.float32)
+    weights = np.full((3, 256), 1e-6, np.float32)
     weights[matrix, 100] = 1.0
-    target = tmp_path / "made"
-    with_weights = {"experts": weights.ravel()}
-    pack.write(source, target, [tensor], with_weights, lambda _: b"", 2, 1 << 20, lambda *_: None)
-    by_some = np.frombuffer(target.read_bytes(), np.uint8).reshape(3, -1)
-    alone = tmp_path / "alone.gguf"
-    written(alone, {"experts": values[matrix : matrix + 1]})
-    single, own = PlannedTensor("experts", (256, 8, 1), "F32", "Q2_K"), {"experts": weights[matrix].copy()}
-    pack.write(alone, target, [single], own, lambda _: b"", 1, 1 << 20, lambda *_: None)
-    assert by_some[matrix].tobytes() == target.read_bytes()
-    pack.write(alone, target, [single], {"experts": np.ones(256, np.float32)}, lambda _: b"", 1, 1, lambda *_: None)
-    assert by_some[matrix].tobytes() != target.read_bytes()
+
+    def packed_by(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+        source, target = written(tmp_path / "source.gguf", {"experts": values}), tmp_path / "made"
+        tensor = PlannedTensor("experts", values.shape[::-1], "F32", "Q2_K")
+        with closing(GgufSource(source)) as opened:
+            pack.write(opened, target, [tensor], {"experts": weights}, lambda: b"", 2, 1 << 20, lambda *_: None)
+        return np.frombuffer(target.read_bytes(), np.uint8).reshape(len(values), -1)
+
+    alone = values[matrix : matrix + 1]
+    made = packed_by(weights.ravel(), values)[matrix]
+    assert np.array_equal(made, packed_by(weights[matrix].copy(), alone)[0])
+    assert not np.array_equal(made, packed_by(np.ones(256, np.float32), alone)[0])
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -111,12 +112,22 @@ def test_a_source_that_ends_early_is_told(source: Path) -> None:
     """ggml looks for the end when it opens a file; this one was cut since."""
     place = int(GGUFReader(source).tensors[-1].data_offset)
 
-    def cut(_: GgufSource) -> bytes:
+    def cut() -> bytes:
         os.truncate(source, place + 8)
         return HEADER
 
-    with pytest.raises(QuantizeError, match="same goes beyond the end of its file"):
-        pack.write(source, source.with_name("made"), PLAN, {}, cut, 2, 1, lambda *_: None)
+    with (
+        closing(GgufSource(source)) as opened,
+        pytest.raises(QuantizeError, match="same goes beyond the end of its file"),
+    ):
+        pack.write(opened, source.with_name("made"), PLAN, {}, cut, 2, 1, lambda *_: None)
+
+
+def test_what_comes_in_parts_is_read_to_its_end(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel hands out no more than 2 GiB at once."""
+    whole, pread = packed(source, buffer_bytes=1 << 20), os.pread
+    monkeypatch.setattr(os, "pread", lambda file, n, place: pread(file, min(n, 100), place))
+    assert packed(source, buffer_bytes=1 << 20) == whole
 
 
 def test_a_source_that_cannot_be_read_is_told(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,15 +139,20 @@ def test_a_source_that_cannot_be_read_is_told(source: Path, monkeypatch: pytest.
         packed(source)
 
 
-def test_a_tensor_that_is_not_there_is_named(source: Path) -> None:
+def test_what_a_source_holds_is_known(source: Path) -> None:
     """A hostile name may be read otherwise from llama.cpp's log than it stands in the file."""
-    other, target = PlannedTensor("other", (64,), "F32", "Q8_0"), source.with_name("made")
-    with pytest.raises(QuantizeError, match="no tensor other"):
-        pack.write(source, target, [other], {}, lambda _: HEADER, 2, 1, lambda *_: None)
-    with pytest.raises(QuantizeError, match="no tensor other"), closing(GgufSource(source)) as opened:
-        opened.header_of_result([("other", "other", "Q8_0")], 7, [])
+    there = [(name, "F32", shape) for name, shape in SHAPES.items()]
+    with closing(GgufSource(source)) as opened:
+        assert opened.holds(there)
+        assert not opened.holds(there[1:])
+        assert not opened.holds([*there[1:], ("other", "F32", (64,))])
+        assert not opened.holds([*there[1:], ("one", "F16", (64,))])
+        assert not opened.holds([*there[1:], ("one", "F32", (65,))])
+        for missing in (opened.header_of_result, lambda *_: opened.read("other", 0, 1)):
+            with pytest.raises(QuantizeError, match="no tensor other"):
+                missing([("other", "other", "Q8_0")], 7, [])
 
 
 def test_a_target_that_cannot_be_written_is_an_error_of_the_system(source: Path) -> None:
-    with pytest.raises(OSError, match="No space left"):
-        pack.write(source, Path("/dev/full"), PLAN, {}, lambda _: HEADER, 2, 1, lambda *_: None)
+    with closing(GgufSource(source)) as opened, pytest.raises(OSError, match="No space left"):
+        pack.write(opened, Path("/dev/full"), PLAN, {}, lambda: HEADER, 2, 1, lambda *_: None)

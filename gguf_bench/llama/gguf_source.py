@@ -33,6 +33,7 @@ class GgufSource:
     """The tensors of the GGUF at `path`, all parts of it, until it is closed. Raises QuantizeError."""
 
     def __init__(self, path: Path) -> None:
+        self.name = path.name
         pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64
         self._find = function("gguf_find_tensor", number, pointer, text)
         self._offset = function("gguf_get_tensor_offset", ctypes.c_size_t, pointer, number)
@@ -69,23 +70,43 @@ class GgufSource:
             read = b"".join(self.read(tensor.name, row * row_bytes, row_bytes) for row in numbers)
         return np.frombuffer(read, np.uint8).reshape(-1, row_bytes)
 
+    def holds(self, tensors: Sequence[tuple[str, str, tuple[int, ...]]]) -> bool:
+        """Whether these (name, type, shape) are its tensors, and no others."""
+        pointer, number = ctypes.c_void_p, ctypes.c_int64
+        count = function("gguf_get_n_tensors", number, pointer)
+        get_type = function("gguf_get_tensor_type", ctypes.c_int, pointer, number)
+        get_size = function("gguf_get_tensor_size", ctypes.c_size_t, pointer, number)
+        known = [
+            (gguf, found, type_, shape)
+            for name, type_, shape in tensors
+            for gguf, _, _ in self._parts
+            if (found := self._find(gguf, _encoded(name))) >= 0
+        ]
+        return len(known) == len(tensors) == sum(count(gguf) for gguf, _, _ in self._parts) and all(
+            (get_type(gguf, found), get_size(gguf, found)) == (BLOCKS[type_][0], tensor_bytes(shape, type_))
+            for gguf, found, type_, shape in known
+        )
+
     def read(self, name: str, start: int, n_bytes: int) -> bytes:
         """Bytes of a tensor, from its `start`-th on; any thread may."""
         for gguf, _, file in self._parts:
-            if (number := self._find(gguf, os.fsencode(name))) >= 0:
+            if (number := self._find(gguf, _encoded(name))) >= 0:
                 place = self._data_offset(gguf) + self._offset(gguf, number)
                 try:
                     read = os.pread(file, n_bytes, place + start)
+                    while len(read) < n_bytes:  # one call reads 2 GiB at most
+                        more = os.pread(file, n_bytes - len(read), place + start + len(read))
+                        if not more:
+                            raise QuantizeError(f"{name} goes beyond the end of its file")
+                        read += more
                 except OSError as error:
                     raise QuantizeError(f"{name} cannot be read: {error.strerror}") from error
-                if len(read) != n_bytes:
-                    raise QuantizeError(f"{name} goes beyond the end of its file")
                 return read
         raise QuantizeError(f"the file has no tensor {name}")
 
     def _address(self, name: str) -> int:
         for _, tensors, _ in self._parts:
-            if address := self._get_tensor(tensors, os.fsencode(name)):
+            if address := self._get_tensor(tensors, _encoded(name)):
                 return int(address)
         raise QuantizeError(f"the file has no tensor {name}")
 
@@ -117,11 +138,15 @@ class GgufSource:
             set_type = function("gguf_set_tensor_type", None, pointer, text, ctypes.c_int)
             found = [(name, self._address(old), type_) for name, old, type_ in tensors]
             for name, address, type_ in found:
-                add(new, rename(address, os.fsencode(name)))
+                add(new, rename(address, _encoded(name)))
                 if type_ is not None:
-                    set_type(new, os.fsencode(name), BLOCKS[type_][0])
+                    set_type(new, _encoded(name), BLOCKS[type_][0])
             header = ctypes.create_string_buffer(function("gguf_get_meta_size", ctypes.c_size_t, pointer)(new))
             function("gguf_get_meta_data", None, pointer, pointer)(new, header)
             return header.raw
         finally:
             function("gguf_free", None, pointer)(new)
+
+
+def _encoded(name: str) -> bytes:
+    return name.encode(errors="surrogateescape")

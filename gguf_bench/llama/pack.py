@@ -12,7 +12,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -32,6 +31,8 @@ PIECES_AHEAD = 3
 """For each thread, packed or being packed, while the first of them, or the header, is not written yet."""
 BYTES_A_VALUE = 16
 """That a piece takes of memory for each of its values at most: as it was, in 32 bits, and packed while it waits."""
+MOST_VALUES = 1 << 24
+"""Of a piece: nothing is gained by more, and ggml counts the values of some types with 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +60,30 @@ class _Piece:
 
 
 def write(
-    source: Path,
+    source: GgufSource,
     target: Path,
     tensors: Sequence[PlannedTensor],
     weights: Mapping[str, Array],
-    header: Callable[[GgufSource], bytes],
+    header: Callable[[], bytes],
     n_threads: int,
     buffer_bytes: int,
     on_tensor: Callable[[int, str], None],
 ) -> str:
-    """Write what `header` gives for the opened source, and then `tensors`, to `target`; returns its sha256.
+    """Write what `header` gives, and then `tensors` of `source`, to `target`; returns its sha256.
 
     `weights` has the importances of tensors that are packed by some (matrices x columns, float32), by name.
     All threads together hold about `buffer_bytes` of rows, one each at least. `on_tensor` hears (number, name) of each
-    tensor written. Raises QuantizeError for weights that are no numbers or come to none, and OSError where `target`
-    cannot be written.
+    tensor written. Raises QuantizeError for weights that are no numbers or come to none, OSError where `target`
+    cannot be written, and RuntimeError where there are no threads.
     """
     digest, packer = hashlib.sha256(), _Packer(source, weights)
-    with closing(packer), target.open("wb") as file, ThreadPoolExecutor(n_threads) as pool:
+    with target.open("wb") as file, ThreadPoolExecutor(n_threads) as pool:
 
         def put(data: Any) -> None:
             digest.update(data)
             file.write(data)
 
-        pending: deque[tuple[_Piece | None, Future[Any]]] = deque([(None, pool.submit(header, packer.source))])
+        pending: deque[tuple[_Piece | None, Future[Any]]] = deque([(None, pool.submit(header))])
 
         def put_first() -> None:
             piece, made = pending.popleft()
@@ -107,7 +108,7 @@ def write(
 def _pieces(tensors: Sequence[PlannedTensor], values_at_once: int) -> Iterator[_Piece]:
     for number, tensor in enumerate(tensors, 1):
         columns, rows, *matrices = (*tensor.shape, 1)
-        n_rows, at_once, row = rows * prod(matrices), max(1, values_at_once // columns), 0
+        n_rows, at_once, row = rows * prod(matrices), max(1, min(values_at_once, MOST_VALUES) // max(1, columns)), 0
         while row < n_rows:
             n = min(at_once, rows - row % rows)  # a matrix has weights of its own
             yield _Piece(tensor, number if row + n == n_rows else 0, row, n)
@@ -117,14 +118,10 @@ def _pieces(tensors: Sequence[PlannedTensor], values_at_once: int) -> Iterator[_
 class _Packer:
     """Packs pieces, on any thread."""
 
-    def __init__(self, path: Path, weights: Mapping[str, Array]) -> None:
-        self.source = GgufSource(path)
-        self._types, self._weights = Types(), weights
+    def __init__(self, source: GgufSource, weights: Mapping[str, Array]) -> None:
+        self._source, self._weights = source, weights
+        self._types = Types()
         self._of_thread = threading.local()
-        self._name = path.name
-
-    def close(self) -> None:
-        self.source.close()
 
     def packed(self, piece: _Piece) -> Any:
         """The bytes of a piece in its new type."""
@@ -148,13 +145,13 @@ class _Packer:
     def _read(self, piece: _Piece) -> bytes:
         tensor = piece.tensor
         row_bytes = tensor_bytes(tensor.shape[:1], tensor.old_type)
-        read = self.source.read(tensor.name, piece.first_row * row_bytes, piece.n_rows * row_bytes)
+        read = self._source.read(tensor.name, piece.first_row * row_bytes, piece.n_rows * row_bytes)
         if not self._types.is_valid(tensor.old_type, read, len(read)):
             raise self._cannot(f"{tensor.name} holds what is no number")
         return read
 
     def _cannot(self, why: str) -> QuantizeError:
-        return QuantizeError(f"llama.cpp cannot quantize {self._name}: {why}")
+        return QuantizeError(f"llama.cpp cannot quantize {self._source.name}: {why}")
 
     def _values(self, n: int) -> Any:
         """Room for `n` values of float32 that is this thread's."""

@@ -6,11 +6,13 @@ import ctypes
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gguf_bench.errors import QuantizeError
+from gguf_bench.errors import QuantizeError, if_full
 from gguf_bench.gguf_header import BLOCKS
 from gguf_bench.llama import pack
 from gguf_bench.llama.bindings import llama_cpp
@@ -54,7 +56,8 @@ def plan(
 ) -> Plan:
     """What `write` would make of `source`, a model of `n_layers`. Nothing is written.
 
-    Raises QuantizeError with llama.cpp's reason, or where an importance matrix is of another model.
+    Raises QuantizeError with llama.cpp's reason, where an importance matrix is of another model, and for what llama.cpp
+    would refuse, or die of, when it comes to write.
     """
     tensors: list[PlannedTensor] = []
 
@@ -65,6 +68,8 @@ def plan(
             tensors.append(PlannedTensor(found["name"], shape, old_type, (found["new"] or old_type).upper()))
 
     _run(source, source, file_type, options, importances, dry_run=True, hear=hear)
+    for tensor in tensors:
+        _check(tensor, options)
     fallback = log().last_match(r"(\d+) of \d+ tensor\(s\) required fallback")
     lacking, uncovered = log().last_match("will require an imatrix") is not None, []
     for tensor in tensors:
@@ -78,6 +83,19 @@ def plan(
         if importances is not None and not is_edge:
             uncovered.append(tensor.name)
     return Plan(tensors, int(fallback.group(1)) if fallback else 0, lacking, uncovered)
+
+
+def _check(tensor: PlannedTensor, options: QuantizeOptions) -> None:
+    """Raise QuantizeError for what a dry run passes over."""
+    if tensor.new_type == tensor.old_type:
+        return
+    if BLOCKS[tensor.old_type][1] > 1 and not options.allow_requantize:
+        raise QuantizeError(
+            f"{tensor.name} is {tensor.old_type} already: what that lost cannot be had back",
+            hint="quantize from an F16 or BF16 file, or say `gguf-bench quantize --allow-requantize`",
+        )
+    if tensor.shape[0] == 0 or prod(tensor.shape[3:]) != 1:
+        raise QuantizeError(f"{tensor.name} is of shape {tensor.shape}, which llama.cpp does not quantize")
 
 
 def _weights(
@@ -115,25 +133,14 @@ def write(
     """Quantize `source`, a model of `n_layers`, to `target`: the bytes are llama-quantize's.
 
     A file that was `planned` is packed by `pack`, and its sha256 returned; one of several parts (with
-    `options.keep_split`, `target` is what their names begin with) or of fewer layers by llama_model_quantize.
+    `options.keep_split`, `target` is what their names begin with) or of fewer layers, or with names of tensors that are
+    not as llama.cpp logs them, by llama_model_quantize.
     `on_tensor` hears (number, name) of each tensor done. Raises QuantizeError with the reason.
     """
     if planned is not None and not (planned.needs_imatrix or options.keep_split or options.prune_layers):
-        found = ((tensor.name, _weights(tensor, options, importances, n_layers)) for tensor in planned.tensors)
-        weights = {name: array for name, array in found if array is not None}
-        keys = overrides(options, importances)
-        types = [(tensor.name, tensor.name, tensor.new_type) for tensor in planned.tensors]
-
-        def header(opened: GgufSource) -> bytes:
-            return opened.header_of_result(types, file_type, keys)
-
-        try:
-            return pack.write(
-                *(source, target, planned.tensors, weights, header),
-                *(_n_threads(options), _buffer_bytes(options), on_tensor),
-            )
-        except OSError as error:
-            raise QuantizeError(f"{target} cannot be written: {error.strerror}") from error
+        with closing(GgufSource(source)) as opened:
+            if opened.holds([(tensor.name, tensor.old_type, tensor.shape) for tensor in planned.tensors]):
+                return _packed(opened, target, file_type, options, importances, n_layers, on_tensor, planned.tensors)
 
     def hear(line: str) -> None:
         if found := _TENSOR.match(line):
@@ -141,6 +148,33 @@ def write(
 
     _run(source, target, file_type, options, importances, dry_run=False, hear=hear)
     return None
+
+
+def _packed(
+    source: GgufSource,
+    target: Path,
+    file_type: int,
+    options: QuantizeOptions,
+    importances: Importances | None,
+    n_layers: int,
+    on_tensor: Callable[[int, str], None],
+    tensors: Sequence[PlannedTensor],
+) -> str:
+    changed = (tensor for tensor in tensors if tensor.new_type != tensor.old_type)
+    found = ((tensor.name, _weights(tensor, options, importances, n_layers)) for tensor in changed)
+    weights = {name: array for name, array in found if array is not None}
+    types = [(tensor.name, tensor.name, tensor.new_type) for tensor in tensors]
+
+    def header() -> bytes:
+        return source.header_of_result(types, file_type, overrides(options, importances))
+
+    n_threads, buffer_bytes = _n_threads(options), _buffer_bytes(options)
+    try:
+        return pack.write(source, target, tensors, weights, header, n_threads, buffer_bytes, on_tensor)
+    except OSError as error:
+        raise QuantizeError(f"{target} cannot be written: {error.strerror}", hint=if_full(error)) from error
+    except RuntimeError as error:
+        raise QuantizeError(f"{n_threads} threads cannot be started", hint="say --threads 1") from error
 
 
 def _n_threads(options: QuantizeOptions) -> int:
