@@ -174,10 +174,7 @@ class Quantizer:
 def check(source: GgufFile, options: QuantizeOptions) -> None:
     """Raise QuantizeError where quantizing `source` would lose what cannot be had back."""
     if source.quant not in UNQUANTIZED and not options.allow_requantize:
-        raise QuantizeError(
-            f"{source.path.name} is {source.quant} already: what that lost cannot be had back",
-            hint="quantize from an F16 or BF16 file, or say `gguf-bench quantize --allow-requantize`",
-        )
+        raise quantize_options.quantized_already(source.path.name, source.quant)
 
 
 @contextmanager

@@ -59,6 +59,14 @@ class QuantizeOptions:
     size_target: str | None = None
 
 
+def quantized_already(what: str, type_name: str) -> QuantizeError:
+    """That `what`, of this type, is not quantized again unasked."""
+    return QuantizeError(
+        f"{what} is {type_name} already: what that lost cannot be had back",
+        hint="quantize from an F16 or BF16 file, or say `gguf-bench quantize --allow-requantize`",
+    )
+
+
 def tensor_type(text: str) -> str:
     """The tensor type that `text` names, in upper or lower case: "q4_k" -> "Q4_K". Raises QuantizeError."""
     name = text.strip().upper()

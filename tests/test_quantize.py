@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import platform
+import resource
 import shlex
 import shutil
 import subprocess
@@ -512,6 +513,32 @@ def test_a_disk_that_fills_up_meanwhile_is_named(
             assert list(disk.iterdir()) == []
     except NotHere as why:
         pytest.skip(str(why))
+
+
+def test_why_a_file_cannot_be_written_is_told(folder: Path, tmp_path: Path) -> None:
+    """A limit on the size of files, which no more room on the disk would lift."""
+    command = [sys.executable, "-m", "gguf_bench", "--db", tmp_path / "r.db", "quantize", folder / "moe-F16.gguf"]
+    limit = 2**19  # the store has room, the file has not
+    refused = subprocess.run(
+        [*map(str, command), "-q", "Q8_0", "-o", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert refused.returncode == 1, refused.stderr
+    path = tmp_path / "out" / "moe-Q8_0.gguf"
+    assert refused.stderr.splitlines()[-1] == f"Error: {path} cannot be written: File too large"
+    assert list(path.parent.iterdir()) == []
+
+
+def test_threads_that_cannot_be_started_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", refuse)
+    with pytest.raises(QuantizeError, match="5 threads cannot be started; say --threads 1"):
+        made_by_plan(tiny(tmp_path / "x-F16.gguf", {}), QuantizeOptions(n_threads=5))
 
 
 def test_a_full_disk_is_named_by_a_conversion_too(tmp_path: Path) -> None:

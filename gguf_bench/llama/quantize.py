@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,15 @@ from gguf_bench.llama.gguf_source import GgufSource
 from gguf_bench.llama.log import log
 from gguf_bench.llama.pack import PlannedTensor
 from gguf_bench.llama.quantize_imatrix import Importances
-from gguf_bench.quantize_options import NEED_IMATRIX, OUTPUT, TOKEN_EMBEDDINGS, Override, QuantizeOptions, old_name
+from gguf_bench.quantize_options import (
+    NEED_IMATRIX,
+    OUTPUT,
+    TOKEN_EMBEDDINGS,
+    Override,
+    QuantizeOptions,
+    old_name,
+    quantized_already,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,10 +99,7 @@ def _check(tensor: PlannedTensor, options: QuantizeOptions) -> None:
     if tensor.new_type == tensor.old_type:
         return
     if BLOCKS[tensor.old_type][1] > 1 and not options.allow_requantize:
-        raise QuantizeError(
-            f"{tensor.name} is {tensor.old_type} already: what that lost cannot be had back",
-            hint="quantize from an F16 or BF16 file, or say `gguf-bench quantize --allow-requantize`",
-        )
+        raise quantized_already(tensor.name, tensor.old_type)
     if tensor.shape[0] == 0 or prod(tensor.shape[3:]) != 1:
         raise QuantizeError(f"{tensor.name} is of shape {tensor.shape}, which llama.cpp does not quantize")
 
@@ -140,7 +146,12 @@ def write(
     if planned is not None and not (planned.needs_imatrix or options.keep_split or options.prune_layers):
         with closing(GgufSource(source)) as opened:
             if opened.holds([(tensor.name, tensor.old_type, tensor.shape) for tensor in planned.tensors]):
-                return _packed(opened, target, file_type, options, importances, n_layers, on_tensor, planned.tensors)
+                changed = [tensor for tensor in planned.tensors if tensor.new_type != tensor.old_type]
+                found = ((tensor.name, _weights(tensor, options, importances, n_layers)) for tensor in changed)
+                weights = {name: array for name, array in found if array is not None}
+                types = [(tensor.name, tensor.name, tensor.new_type) for tensor in planned.tensors]
+                header = partial(opened.header_of_result, types, file_type, overrides(options, importances))
+                return _packed(opened, target, planned.tensors, weights, header, options, on_tensor)
 
     def hear(line: str) -> None:
         if found := _TENSOR.match(line):
@@ -153,24 +164,16 @@ def write(
 def _packed(
     source: GgufSource,
     target: Path,
-    file_type: int,
-    options: QuantizeOptions,
-    importances: Importances | None,
-    n_layers: int,
-    on_tensor: Callable[[int, str], None],
     tensors: Sequence[PlannedTensor],
+    weights: Mapping[str, Array],
+    header: Callable[[], bytes],
+    options: QuantizeOptions,
+    on_tensor: Callable[[int, str], None],
 ) -> str:
-    changed = (tensor for tensor in tensors if tensor.new_type != tensor.old_type)
-    found = ((tensor.name, _weights(tensor, options, importances, n_layers)) for tensor in changed)
-    weights = {name: array for name, array in found if array is not None}
-    types = [(tensor.name, tensor.name, tensor.new_type) for tensor in tensors]
-
-    def header() -> bytes:
-        return source.header_of_result(types, file_type, overrides(options, importances))
-
-    n_threads, buffer_bytes = _n_threads(options), _buffer_bytes(options)
+    """`pack.write`, with what the system refuses as QuantizeError."""
+    n_threads = _n_threads(options)
     try:
-        return pack.write(source, target, tensors, weights, header, n_threads, buffer_bytes, on_tensor)
+        return pack.write(source, target, tensors, weights, header, n_threads, _buffer_bytes(options), on_tensor)
     except OSError as error:
         raise QuantizeError(f"{target} cannot be written: {error.strerror}", hint=if_full(error)) from error
     except RuntimeError as error:
