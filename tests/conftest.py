@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -83,22 +82,6 @@ def asked_for(leaderboard: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in leaderboard if row["asked"]]
 
 
-def process_is_alive(pid: int) -> bool:
-    """Whether `pid` runs; a process that ended and waits for its parent does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def ends_within(pid: int, seconds: float) -> bool:
-    """Whether the process `pid` is gone, or goes before so many seconds have passed."""
-    deadline = time.monotonic() + seconds
-    while process_is_alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return not process_is_alive(pid)
-
-
 def until(true: Callable[[], Any], seconds: float = 120) -> Any:
     """What `true` comes to as soon as it is something."""
     deadline = time.monotonic() + seconds
@@ -107,9 +90,3 @@ def until(true: Callable[[], Any], seconds: float = 120) -> Any:
             return found
         time.sleep(0.02)
     pytest.fail("it did not come to that")
-
-
-def with_default_signals() -> None:
-    """For `preexec_fn`: a background job or nohup ignores signals, and its children inherit that."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)

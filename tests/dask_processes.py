@@ -120,9 +120,3 @@ def _waited_for(process: subprocess.Popen[bytes], found: object) -> object:
         except (OSError, ValueError, KeyError):
             time.sleep(0.02)
     raise RuntimeError("the scheduler did not start; see its log")
-
-
-def children_of(process: subprocess.Popen[bytes]) -> list[int]:
-    """Process ids of what `process` started and has not ended."""
-    tasks = Path(f"/proc/{process.pid}/task")
-    return [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]

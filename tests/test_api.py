@@ -12,7 +12,7 @@ import gguf_bench
 from gguf_bench import create_benchmark_runner, get_model_loader
 from gguf_bench.errors import GgufBenchError, ModelError, StoreError
 from gguf_bench.query import query
-from tests.conftest import process_is_alive
+from tests.processes import is_alive
 
 pytestmark = pytest.mark.model
 
@@ -118,7 +118,7 @@ def test_a_loaded_model_answers_and_gives_its_memory_back(smollm2: Path, tmp_pat
         model.generate("word " * 600)
     assert model.generate("What is 2 + 2?", max_tokens=12) == first, "a message that did not fit ends nothing"
     loader.unload_model("smollm2_135m")
-    assert not process_is_alive(model.pid)
+    assert not is_alive(model.pid)
     with pytest.raises(ModelError, match="not loaded"):
         model.generate("What is 2 + 2?")
     with pytest.raises(ModelError, match="not loaded"):

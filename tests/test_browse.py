@@ -23,8 +23,8 @@ import pytest
 from gguf_bench.queries import saved_queries
 from gguf_bench.store import Store
 from tests.chromium import chromium, needs_chromium
-from tests.conftest import with_default_signals
 from tests.filled_store import HOSTILE, filled
+from tests.processes import with_default_signals
 
 pytest.importorskip("datasette", reason="the extra `browse` is not installed")
 SECONDS = 120

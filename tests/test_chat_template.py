@@ -14,7 +14,7 @@ import pytest
 
 from gguf_bench.chat_template import MAX_CPU_SECONDS, ChatTemplate
 from gguf_bench.errors import ModelError
-from tests.conftest import process_is_alive
+from tests.processes import is_alive
 
 CASES = Path(__file__).parent / "cases"
 # Recorded from transformers by scripts/template_record.py.
@@ -153,9 +153,9 @@ def test_a_message_that_ends_the_process_is_told_and_so_is_the_next() -> None:
 def test_its_process_ends_with_it() -> None:
     template = ChatTemplate("{{ messages[0].content }}", {})
     pid = template._process.pid
-    assert process_is_alive(pid)
+    assert is_alive(pid)
     del template
-    assert not process_is_alive(pid)
+    assert not is_alive(pid)
 
 
 def test_a_process_killed_from_outside_is_named() -> None:

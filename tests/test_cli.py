@@ -25,7 +25,8 @@ from gguf_bench.cli.commands import NAMES, cli
 from gguf_bench.cli.state import State
 from gguf_bench.records import Comparison
 from gguf_bench.store import Store
-from tests.conftest import asked_for, with_default_signals
+from tests.conftest import asked_for
+from tests.processes import signals_caught, with_default_signals
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -479,7 +480,7 @@ def endless(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
             preexec_fn=with_default_signals,
         )
         started.append(process)
-        while not caught(process.pid) >> (signal.SIGTERM - 1) & 1:
+        while signal.SIGTERM not in signals_caught(process.pid):
             assert process.poll() is None
             time.sleep(0.001)
         return process
@@ -488,12 +489,6 @@ def endless(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in started:
         process.kill()
         process.communicate()
-
-
-def caught(pid: int) -> int:
-    """The signals the process has handlers for, as bits."""
-    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return int(status["SigCgt"], 16)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,9 +33,10 @@ from gguf_bench.prepare import contenders
 from gguf_bench.progress import Silent
 from gguf_bench.store import Store
 from tests import tiny_models
-from tests.conftest import ends_within, process_is_alive, until, with_default_signals
-from tests.dask_processes import DaskProcesses, children_of
+from tests.conftest import until
+from tests.dask_processes import DaskProcesses
 from tests.hub_server import READER, STRANGER, HubServer
+from tests.processes import children_of, descendants, ends_within, is_alive, with_default_signals
 from tests.recording_proxy import RecordingProxy
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -205,9 +205,7 @@ def test_the_cell_of_a_killed_worker_is_computed_by_another(
 
     def kill() -> None:
         def its_child() -> list[int]:
-            with suppress(OSError):
-                return [pid for pid in children_of(third) if (tmp_path / f"one.held-{pid}").exists()]
-            return []
+            return [pid for pid in children_of(third.pid) if (tmp_path / f"one.held-{pid}").exists()]
 
         held.extend(until(its_child))
         third.kill()
@@ -312,7 +310,7 @@ def test_a_coordinator_that_is_gone_leaves_no_child_at_work(
     n_held = 2 if work == "run" else 1
     children = until(lambda: len(held := list(tmp_path.glob("one.held-*"))) == n_held and held)
     pids = [int(child.suffix.removeprefix(".held-")) for child in children]
-    assert all(map(process_is_alive, pids))
+    assert all(map(is_alive, pids))
     started = time.monotonic()
     coordinator.send_signal(number)
     _, stderr = coordinator.communicate(timeout=60)
@@ -455,7 +453,7 @@ def test_where_workers_have_gpus_only_those_compute(
             )
             work.start()
             (held,) = until(lambda: list(tmp_path.glob("one.held-*")))
-            assert int(held.suffix.removeprefix(".held-")) in children_of(third)
+            assert int(held.suffix.removeprefix(".held-")) in children_of(third.pid)
             (asked_for,) = client_of(workers).run_on_scheduler(resources_asked_for)
             assert asked_for == {"GPU": 1}
             (tmp_path / "one.hold").unlink()
@@ -516,19 +514,6 @@ def test_tls_by_dasks_own_settings(
         assert line.startswith(
             f"Error: {processes.address} needs certificates, and Dask's settings name none; set DASK_"
         )
-
-
-def descendants(pid: int) -> set[int]:
-    """All processes below `pid`."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    found, new = set(), {pid}
-    while new:
-        found |= new
-        new = {child for child, parent in parents.items() if parent in new} - found
-    return found - {pid}
 
 
 def test_workers_of_this_machine_come_and_go_with_the_command(

@@ -16,8 +16,8 @@ from gguf_bench import edgar
 from gguf_bench.dataset import load
 from gguf_bench.errors import DatasetError
 from gguf_bench.xbrl_gold import Labels
-from tests.conftest import with_default_signals
 from tests.edgar_server import Company, EdgarServer, Filing
+from tests.processes import with_default_signals
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("edgar") is None, reason="the extra `edgar` is not installed")
 

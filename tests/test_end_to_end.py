@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from gguf import GGUFReader
 
-from tests.conftest import asked_for, with_default_signals
+from tests.conftest import asked_for
 from tests.hub_server import HubServer
+from tests.processes import with_default_signals
 from tests.smollm2 import write_smollm2_checkpoint
 
 pytestmark = pytest.mark.model

@@ -37,8 +37,9 @@ from gguf_bench.records import Answer, ModelSpec, Served
 from gguf_bench.store import Store
 from gguf_bench.tasks import TASKS
 from gguf_bench.tasks.task import prompt_sha256
-from tests.conftest import asked_for, until, with_default_signals
+from tests.conftest import asked_for, until
 from tests.endpoint_server import GOOD, Asked, EndpointServer, Reply, completion, error
+from tests.processes import with_default_signals
 
 TASK = TASKS["eps_extraction"]
 BUILD = llama_build.Build("0 (ggml 0)", "CPU", supports_gpu_offload=False, physical_cores=2, devices=())

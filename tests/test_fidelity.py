@@ -38,7 +38,7 @@ from gguf_bench.report.words import board_note
 from gguf_bench.store import Store
 from gguf_bench.texts import MEASUREMENT, Text
 from tests import tiny_models
-from tests.conftest import with_default_signals
+from tests.processes import with_default_signals
 from tests.reported_store import USUAL, reported
 from tests.test_store import GGUF, a_run
 

@@ -22,9 +22,9 @@ from gguf_bench.errors import ParameterError, StoreError
 from gguf_bench.queries import SavedQuery, saved_queries
 from gguf_bench.query import query
 from gguf_bench.store import Store
-from tests.conftest import with_default_signals
 from tests.disks import as_nobody, make_read_only, open_folder
 from tests.filled_store import filled
+from tests.processes import signals_caught, with_default_signals
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -202,11 +202,6 @@ def test_one_long_step_ends_when_the_time_is_up(path: Path) -> None:
     with in_a_process(path, ONE_LONG_STEP, seconds=0.5) as process:
         assert "StoreError the query took too long" in process.communicate(timeout=30)[0]
     assert time.monotonic() - began < 20
-
-
-def signals_caught(pid: int) -> set[int]:
-    bits = int(Path(f"/proc/{pid}/status").read_text().split("SigCgt:")[1].split()[0], 16)
-    return {number + 1 for number in range(64) if bits >> number & 1}
 
 
 def test_one_long_step_hears_ctrl_c(path: Path) -> None:

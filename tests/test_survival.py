@@ -17,8 +17,8 @@ import pytest
 from gguf_bench import child, llama_build
 from gguf_bench.child import Child, patience
 from gguf_bench.errors import ChildDied, ChildHung, ModelError, QuantizeError
-from tests.conftest import ends_within, process_is_alive, with_default_signals
 from tests.faults import survival
+from tests.processes import ends_within, is_alive, with_default_signals
 
 READ_JOB = "import os, sys, time, json; job = json.loads(sys.stdin.readline())\n"
 
@@ -218,7 +218,7 @@ def test_a_silent_child_is_ended(worker: Callable[[str], None]) -> None:
         ):
             process.receive()
         assert 0.4 < time.monotonic() - started < 2
-        assert not process_is_alive(process.pid)
+        assert not is_alive(process.pid)
 
 
 def test_only_events_count_as_life(worker: Callable[[str], None]) -> None:
@@ -316,7 +316,7 @@ def test_the_child_goes_with_its_parent_whatever_it_does(busy: str) -> None:
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
     time.sleep(0.2)
-    assert process_is_alive(pid)
+    assert is_alive(pid)
     parent.kill()
     parent.wait()
     parent.stdout.close()

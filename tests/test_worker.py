@@ -20,7 +20,7 @@ from gguf_bench.child import Child
 from gguf_bench.describe import describe
 from gguf_bench.errors import ChildDied, ModelError
 from gguf_bench.tasks import TASKS
-from tests.conftest import ends_within, process_is_alive
+from tests.processes import ends_within, is_alive
 
 TASK = TASKS["eps_extraction"]
 SETTINGS = {
@@ -74,7 +74,7 @@ def test_a_process_started_ahead_is_kept_for_its_job() -> None:
         with Child({"job": "devices"}, what="a look") as process:
             assert process.pid != ahead.pid
             assert process.receive()
-        assert process_is_alive(ahead.pid)
+        assert is_alive(ahead.pid)
 
 
 def imported(code: str) -> set[str]:
@@ -221,14 +221,14 @@ def test_a_process_started_ahead_does_the_next_job(monkeypatch: pytest.MonkeyPat
         with Child({"job": "devices"}, what="a look") as process:
             assert process.pid == ahead.pid
             assert process.receive()
-    assert not process_is_alive(ahead.pid)
+    assert not is_alive(ahead.pid)
 
 
 def test_a_process_started_ahead_that_nobody_needs_is_ended() -> None:
     with child.started_ahead("devices"):
         ((ahead, _),) = child._ahead.values()
-        assert process_is_alive(ahead.pid)
-    assert not process_is_alive(ahead.pid)
+        assert is_alive(ahead.pid)
+    assert not is_alive(ahead.pid)
     assert not child._ahead
 
 
@@ -236,8 +236,8 @@ def test_a_process_started_ahead_that_nobody_needs_is_ended() -> None:
 def test_leaving_a_run_ends_its_process(smollm2: Path) -> None:
     with Child(run_job(smollm2, MESSAGES), what="a run") as process:
         next(process.events())
-        assert process_is_alive(process.pid)
-    assert not process_is_alive(process.pid)
+        assert is_alive(process.pid)
+    assert not is_alive(process.pid)
 
 
 @pytest.mark.model

@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.faults import processes, workshop
+from tests import processes
+from tests.faults import workshop
 from tests.faults.fault import Fault, Outcome, outcome
 from tests.faults.trial import Trial, plain
 from tests.faults.workshop import Work

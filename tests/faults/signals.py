@@ -7,7 +7,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.faults import kills, processes, workshop
+from tests import processes
+from tests.faults import kills, workshop
 from tests.faults.fault import Fault, Outcome, outcome
 from tests.faults.kills import Phase, struck
 from tests.faults.trial import Trial

@@ -16,8 +16,8 @@ from pathlib import Path
 from gguf_bench.package import find_package_gguf
 from tests import hostile_gguf
 from tests.faults.fault import Fault, Outcome, outcome
-from tests.faults.processes import is_alive, open_files
 from tests.faults.trial import Trial, plain
+from tests.processes import is_alive, open_files, signals_caught
 
 DOCUMENTS = ["--limit", "3", "--excerpt", "400"]
 MEMORY_LIMIT, TOO_LARGE = 1_200_000_000, 1_500_000_000
@@ -66,10 +66,7 @@ worker.main()
 
 def starting(trial: Trial) -> bool:
     """The command catches the interrupt, but has hardly begun: its store is not there yet."""
-    for line in Path(f"/proc/{trial.process.pid}/status").read_text().splitlines():
-        if line.startswith("SigCgt:"):
-            return bool(int(line.split()[1], 16) & 1 << (signal.SIGTERM - 1))
-    return False
+    return signal.SIGTERM in signals_caught(trial.process.pid)
 
 
 def hashing(trial: Trial) -> bool:

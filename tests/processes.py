@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -19,8 +20,32 @@ def is_alive(pid: int) -> bool:
     """Whether `pid` runs; a process that ended and waits for its parent does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError):  # gone before it was opened, or before it was read
         return False
+
+
+def signals_caught(pid: int) -> set[int]:
+    """The signals that the process has handlers for."""
+    bits = int(Path(f"/proc/{pid}/status").read_text().split("SigCgt:")[1].split()[0], 16)
+    return {number + 1 for number in range(64) if bits >> number & 1}
+
+
+def children_of(pid: int) -> list[int]:
+    """What any thread of `pid` started and has not ended."""
+    found: list[int] = []
+    with suppress(OSError):  # `pid` is gone
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):  # the thread is
+                found += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def descendants(pid: int) -> set[int]:
+    """All processes below `pid`."""
+    found = set(children_of(pid))
+    for child in list(found):
+        found |= descendants(child)
+    return found
 
 
 def workers(pid: int) -> list[int]:
