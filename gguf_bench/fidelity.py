@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from gguf_bench import llama_build
 from gguf_bench.child import Child, Event, patience
 from gguf_bench.errors import ModelError
+from gguf_bench.gguf_files import gguf_shards
 from gguf_bench.offload import after_death, ran_out_of_memory
 from gguf_bench.progress import SILENT, Progress, Reached
 from gguf_bench.texts import Text
@@ -141,7 +142,7 @@ class _Sitting:
     def __init__(self, reference: Path, quantized: Path, progress: Progress) -> None:
         self.offload: dict[str, Event] = {}
         self._name, self._progress = quantized.name, progress
-        self._size_bytes = reference.stat().st_size + quantized.stat().st_size
+        self._size_bytes = sum(part.stat().st_size for file in (reference, quantized) for part in gguf_shards(file))
 
     def through(self, job: Mapping[str, Any]) -> Fidelity:
         measured: dict[str, list[list[float]]] = {}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +60,7 @@ def scored_in(sha256: str, store: Store) -> list[int]:
 def _find(name: str, store: Store) -> Row:
     path = Path(name)
     if path.is_file():
-        row = store.artifact(_sha256(gguf_shards(path.absolute()), store))
+        row = store.artifact(store.sha256(gguf_shards(path.absolute())))
         if row is None:
             raise StoreError(f"the store knows nothing of {name}", hint="convert, quantize or compare it first")
         return row
@@ -72,23 +71,6 @@ def _find(name: str, store: Store) -> Row:
         number = f"{len(found)} files have" if found else "no file has"
         raise StoreError(f"{number} a sha256 that begins with {name}", hint="give more of it" if found else "")
     return found[0]
-
-
-def _sha256(paths: Sequence[Path], store: Store) -> str:
-    """As `Store.sha256` has it, of a store that may be open for reading only, so that nothing is remembered."""
-    hashes = []
-    for path in paths:
-        stat = path.stat()
-        known = store.rows(
-            "select sha256 from file_hashes where path = ? and size_bytes = ? and mtime_ns = ?",
-            [str(path), stat.st_size, stat.st_mtime_ns],
-        )
-        if known:
-            hashes.append(str(known[0]["sha256"]))
-        else:
-            with path.open("rb") as file:
-                hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def rows(row: Row, store: Store) -> Iterator[Row]:

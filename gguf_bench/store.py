@@ -76,6 +76,7 @@ class Store:
 
     def __init__(self, path: Path, progress: Progress = SILENT, *, to_read: bool = False) -> None:
         self.path = path
+        self._to_read = to_read
         with explained(path):
             self._connection = self._opened_to_read() if to_read else self._opened_to_write()
             try:
@@ -206,9 +207,11 @@ class Store:
     # Files
 
     def sha256(self, paths: Sequence[Path]) -> str:
-        """The sha256 of the files' bytes, one after the other; remembered until a file's size or time changes."""
-        hashes = [self._sha256_of_one(path) for path in paths]
-        return joint_sha256(hashes)
+        """The sha256 by which the file of these parts is known; remembered until a part's size or time changes.
+
+        A store that is open for reading uses what is remembered and adds nothing to it.
+        """
+        return joint_sha256([self._sha256_of_one(path) for path in paths])
 
     def _sha256_of_one(self, path: Path) -> str:
         stat = path.stat()
@@ -218,7 +221,8 @@ class Store:
             return str(known[0]["sha256"])
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self._remember(facts, digest)
+        if not self._to_read:
+            self._remember(facts, digest)
         return digest
 
     def remember_sha256(self, path: Path, sha256: str) -> None:

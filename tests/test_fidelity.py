@@ -23,11 +23,21 @@ from gguf import GGUFReader
 
 from gguf_bench import child, dataset, export, prepare, results, terminal
 from gguf_bench.errors import ChildDied, ModelError, QuantizeError, StoreError
-from gguf_bench.fidelity import FIGURES, Fidelity, Figure, columns, measure, of_columns, stepped_down, summarised
+from gguf_bench.fidelity import (
+    FIGURES,
+    Fidelity,
+    Figure,
+    _Sitting,
+    columns,
+    measure,
+    of_columns,
+    stepped_down,
+    summarised,
+)
 from gguf_bench.llama.divergence import ROWS, compared
 from gguf_bench.measure import fidelity
 from gguf_bench.prepare import Contender
-from gguf_bench.progress import Silent
+from gguf_bench.progress import SILENT, Silent
 from gguf_bench.quants import Quant, quant
 from gguf_bench.records import ModelSpec
 from gguf_bench.report.figures import curves
@@ -387,6 +397,15 @@ def dying(job, emit, lines):
 fidelity.work = dying
 worker.main()
 """
+
+
+def test_patience_is_for_all_parts_of_a_split_file(tmp_path: Path) -> None:
+    """The first part of a large model may be of a few kilobytes."""
+    reference, quantized = tmp_path / "x-F16-00001-of-00003.gguf", tmp_path / "x-Q8_0.gguf"
+    for number, size_bytes in enumerate((10, 2000, 300_000), start=1):
+        (tmp_path / f"x-F16-0000{number}-of-00003.gguf").write_bytes(b"x" * size_bytes)
+    quantized.write_bytes(b"x" * 4_000_000)
+    assert _Sitting(reference, quantized, SILENT)._size_bytes == 4_302_010
 
 
 def test_a_file_whose_process_dies_is_told_and_the_others_go_on(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import re
@@ -328,6 +329,18 @@ def test_an_older_store_that_cannot_be_written_is_one_line(to_read: bool, says: 
 
 
 # Reading
+
+
+def test_a_store_open_for_reading_hashes_files_and_remembers_nothing(tmp_path: Path) -> None:
+    part, other = tmp_path / "a", tmp_path / "b"
+    part.write_bytes(b"a")
+    other.write_bytes(b"b")
+    with closing(Store(tmp_path / "r.db")) as store:
+        store.remember_sha256(part, "known")
+    with closing(Store(tmp_path / "r.db", to_read=True)) as reader:
+        assert reader.sha256([part]) == "known"
+        assert reader.sha256([other]) == hashlib.sha256(b"b").hexdigest()
+        assert len(reader.rows("select * from file_hashes")) == 1
 
 
 def test_a_reader_sees_one_moment(store: Store, path: Path) -> None:
