@@ -126,7 +126,7 @@ def test_ctrl_c_stops_soon_and_the_run_goes_on_later(
     process.send_signal(signal.SIGINT)
     started = time.monotonic()
     _, stderr = process.communicate(timeout=30)
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 5
     assert process.returncode == 130
     assert "run the same command again" in stderr
     assert gguf_bench(*compare).returncode == 0

@@ -392,7 +392,7 @@ def test_a_server_that_is_not_there_is_no_reason_to_wait() -> None:
     started = time.monotonic()
     with pytest.raises(ModelError, match=r"refuses connections; is the server running\?"):
         ask(f"http://127.0.0.1:{free_port()}/v1")
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 5
 
 
 def test_a_host_that_nobody_knows() -> None:
@@ -735,7 +735,7 @@ def test_leaving_early_drops_what_is_in_flight() -> None:
         until(lambda: len(server.asked) == 5)
         started, threads = time.monotonic(), threading.active_count()
         events.close()  # type: ignore[attr-defined]
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 1
         assert threading.active_count() < threads
         done.set()
     gc.collect()
@@ -1026,7 +1026,7 @@ def test_ctrl_c_stops_soon_and_the_run_goes_on_later(
         process.send_signal(signal.SIGINT)
         started = time.monotonic()
         _, stderr = process.communicate(timeout=30)
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 2
         assert (process.returncode, "run the same command again" in stderr) == (130, True)
         done.set()
         stored = answered()

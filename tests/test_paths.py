@@ -76,9 +76,9 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path, module: str) -> Non
 
     def write(content: bytes) -> None:
         with WRITERS[module](target) as partial:
-            both.wait(timeout=60)
+            both.wait(timeout=10)
             partial.write_bytes(content)
-            both.wait(timeout=60)
+            both.wait(timeout=10)
 
     threads = [threading.Thread(target=write, args=(content,)) for content in (b"a" * 1000, b"b" * 1000)]
     for thread in threads:

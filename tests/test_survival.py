@@ -72,10 +72,12 @@ def test_hostile_files_are_failed_contenders_and_cost_the_parent_nothing(smollm2
 
 @pytest.mark.model
 @pytest.mark.parametrize("case", survival.INTERRUPTS, ids=lambda case: case.name)
-def test_ctrl_c_stops_parent_and_child(case: survival.Interrupt, smollm2: Path, tmp_path: Path) -> None:
+def test_ctrl_c_stops_parent_and_child_within_two_seconds(
+    case: survival.Interrupt, smollm2: Path, tmp_path: Path
+) -> None:
     found = survival.interrupt(case, tmp_path / "run", smollm2)
     assert (found.exit_code, found.partial_files) == (130, 0)
-    assert found.seconds < 10
+    assert found.seconds < 2
     assert "Traceback" not in found.stderr
     assert "run the same command again" in found.stderr
     if case.name == "loading":
@@ -86,7 +88,7 @@ def test_ctrl_c_stops_parent_and_child(case: survival.Interrupt, smollm2: Path, 
 @pytest.mark.model
 @pytest.mark.parametrize("name", survival.ORPHANS)
 def test_a_killed_parent_leaves_no_child(name: str, smollm2: Path, tmp_path: Path) -> None:
-    assert survival.orphan(*survival.ORPHANS[name], tmp_path / "run", smollm2) < 10
+    assert survival.orphan(*survival.ORPHANS[name], tmp_path / "run", smollm2) < 2
 
 
 @pytest.mark.model
@@ -215,7 +217,7 @@ def test_a_silent_child_is_ended(worker: Callable[[str], None]) -> None:
             ChildHung, match=r"the model hung: nothing was heard from it for \d s; .*error: the disk is gone"
         ):
             process.receive()
-        assert 0.4 < time.monotonic() - started < 10
+        assert 0.4 < time.monotonic() - started < 2
         assert not is_alive(process.pid)
 
 
@@ -227,15 +229,15 @@ def test_only_events_count_as_life(worker: Callable[[str], None]) -> None:
 
 
 def test_events_in_time_keep_a_child_alive(worker: Callable[[str], None]) -> None:
-    worker('for _ in range(16): time.sleep(0.2); print(\'{"event": "beat"}\', flush=True)')
-    with Child({"job": "any"}, what="x", patience_seconds=3) as process:
-        assert len(list(process.events())) == 16
+    worker('for _ in range(10): time.sleep(0.2); print(\'{"event": "beat"}\', flush=True)')
+    with Child({"job": "any"}, what="x", patience_seconds=1.5) as process:
+        assert len(list(process.events())) == 10
 
 
 def test_a_parent_that_was_busy_or_stopped_itself_blames_no_child(worker: Callable[[str], None]) -> None:
     worker('print(\'{"event": "beat"}\', flush=True); time.sleep(0.8); print(\'{"event": "beat"}\', flush=True)')
-    with Child({"job": "any"}, what="x", patience_seconds=2) as process:
-        time.sleep(2.5)
+    with Child({"job": "any"}, what="x", patience_seconds=1) as process:
+        time.sleep(1.5)
         assert len(list(process.events())) == 2
 
 
@@ -244,7 +246,7 @@ def test_a_child_that_does_not_read_its_job_is_ended(monkeypatch: pytest.MonkeyP
     started = time.monotonic()
     with pytest.raises(ChildHung):
         Child({"job": "any", "prompts": "x" * 10**6}, what="x", patience_seconds=0.5)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 5
 
 
 def test_patience_grows_with_what_there_is_to_do() -> None:
@@ -318,7 +320,7 @@ def test_the_child_goes_with_its_parent_whatever_it_does(busy: str) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert ends_within(pid, 10)
+    assert ends_within(pid, 2)
 
 
 def test_the_end_of_the_thread_that_started_it_leaves_a_child_alone(worker: Callable[[str], None]) -> None:
@@ -346,7 +348,7 @@ def test_closing_ends_a_wait_in_another_thread(worker: Callable[[str], None]) ->
     thread.start()
     time.sleep(0.2)
     process.close()
-    thread.join(20)
+    thread.join(5)
     assert not thread.is_alive()
     assert isinstance(caught[0], ChildDied)
 
@@ -396,6 +398,8 @@ def test_an_interrupt_that_is_lost_ends_the_command_all_the_same(deaf: subproces
     assert deaf.stdout is not None
     assert deaf.stderr is not None
     assert deaf.stdout.readline() == "busy\n"
+    started = time.monotonic()
     deaf.send_signal(signal.SIGINT)
     assert deaf.wait(10) == 130
+    assert time.monotonic() - started < 2
     assert "run the same command again" in deaf.stderr.read()

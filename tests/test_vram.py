@@ -121,5 +121,5 @@ def test_without_a_driver_it_is_unknown_quickly_and_quietly(capfd: pytest.Captur
     with PeakVram(os.getpid()) as peak:
         pass
     assert peak.bytes is None
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 1
     assert capfd.readouterr() == ("", "")
